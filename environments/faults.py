@@ -1,0 +1,72 @@
+"""What can go wrong that is not the teacher's doing. Each exception owns its exit code.
+
+    ErrataError                 a clear line for the user, exit code 1
+    ├── UsageError              the user asked for something that cannot be, exit code 2
+    └── InfrastructureFault     provider, network, kernel host: never counted against the teacher (E0)
+        ├── KernelFault         our own kernel host failed (not: the teacher's code failed)
+        ├── GraderFault         a grader could not say
+        └── TeacherFault        the provider did not answer; says whether asking again can help
+
+The teacher's own errors are data (`CellResult.error`, `Grade`), never exceptions.
+"""
+
+from typing import Literal, TypeAlias
+
+FaultKind: TypeAlias = Literal[
+    "rate_limited", "server", "timeout", "connection", "bad_answer", "denied", "quota", "bad_request"
+]
+
+
+class ErrataError(Exception):
+    """Says what happened, to which thing, and what to do. Shown as one line, without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(ErrataError):
+    exit_code = 2
+
+
+class InfrastructureFault(ErrataError):
+    """A fault of ours or the provider's: the trajectory is `failed` and retried, not `unsolved`."""
+
+
+class KernelFault(InfrastructureFault):
+    pass
+
+
+class GraderFault(InfrastructureFault):
+    pass
+
+
+class TeacherFault(InfrastructureFault):
+    """The provider did not give a usable reply.
+
+    `denied` and `quota` hold for every request of that teacher, `bad_request` for this one; the other
+    kinds pass, and are asked again after `retry_after` seconds where the provider named them.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: FaultKind,
+        status: int | None = None,
+        retry_after: float | None = None,
+        request_id: str | None = None,
+        parameter: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.status = status
+        self.retry_after = retry_after
+        self.request_id = request_id
+        self.parameter = parameter
+
+    @property
+    def passing(self) -> bool:
+        return self.kind in ("rate_limited", "server", "timeout", "connection", "bad_answer")
+
+    @property
+    def ends_teacher(self) -> bool:
+        return self.kind in ("denied", "quota")
