@@ -32,7 +32,7 @@ class Row:
     """The folder of a local source, to find files that the record names."""
 
 
-class BadRow(Exception):  # noqa: N818 - a fact about a row, caught where rows are read
+class BadRow(Exception):
     """The row is not a task of this environment; says what is missing or wrong."""
 
 
