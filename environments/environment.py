@@ -47,8 +47,8 @@ class Episode:
         """Judge a proposed solution. Raises `GraderFault` when it cannot be judged."""
         return await self.environment.grade(self.task, solution)
 
-    async def final_grade(self) -> Grade | None:
-        """Judge the state the environment was left in; None where only solutions are judged."""
+    async def judge_state(self) -> Grade | None:
+        """Judge the state a cell left the environment in; None where only solutions are judged."""
         return None
 
 

@@ -247,6 +247,8 @@ class Rules:
     policy: Literal["first-action", "mint"] = "first-action"
     cell_timeout: float = 30.0
     """Seconds a cell may run."""
+    observation_limit: int = 4000
+    """Characters of a cell's output shown to the teacher, head and tail; the whole is stored."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,116 @@
+"""Reading trajectories back, whole and one page at a time, so memory does not grow with the store."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Executable, select
+
+from environments.faults import UsageError
+from environments.types import Reply, Trajectory, Turn, Work
+from store import records
+from store.schema import GradeRow, PromptRow, RunRow, TaskRow, TrajectoryRow, TurnRow
+from store.store import Store
+
+_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """What an interrupted process left of a trajectory."""
+
+    seed: int
+    turns: tuple[Turn, ...] = ()
+    pending: Reply | None = None
+    """A reply that was committed, and whose code may or may not have run."""
+
+
+async def finished_work(store: Store, run_id: int) -> set[Work]:
+    """The work that need not be done again. `failed` is not finished."""
+    query = (
+        select(TaskRow.task_id, TrajectoryRow.teacher, TrajectoryRow.attempt)
+        .join(TaskRow, TaskRow.id == TrajectoryRow.task_row)
+        .where(TrajectoryRow.run_id == run_id, TrajectoryRow.stop.is_not(None), TrajectoryRow.stop != "failed")
+    )
+    return {Work(row["task_id"], row["teacher"], row["attempt"]) for row in await store.read(query)}
+
+
+async def load_partial(store: Store, trajectory_id: int) -> Partial:
+    seed = (await store.read(select(TrajectoryRow.seed).where(TrajectoryRow.id == trajectory_id)))[0]["seed"]
+    rows = await store.read(_turns_of([trajectory_id]))
+    observed = [row for row in rows if row["observation"] is not None]
+    waiting = [row for row in rows if row["observation"] is None]
+    pending = records.reply_of(waiting[0]) if waiting else None
+    return Partial(seed, tuple(records.turn_of(row) for row in observed), pending)
+
+
+async def load_trajectories(
+    store: Store, *, run: str | None = None, ids: Sequence[int] | None = None, ended: bool = True
+) -> AsyncIterator[Trajectory]:
+    """Trajectories in the order of their ids: of one run or of all, ended ones only unless told otherwise."""
+    conditions: list[ColumnElement[bool]] = []
+    if run is not None:
+        await require_run(store, run)
+        conditions.append(RunRow.name == run)
+    if ids is not None:
+        conditions.append(TrajectoryRow.id.in_(ids))
+    if ended:
+        conditions.append(TrajectoryRow.stop.is_not(None))
+    after = 0
+    while rows := await store.read(_trajectories(after, conditions)):
+        turns = await _load_turns(store, [row["trajectory_id"] for row in rows])
+        for row in rows:
+            yield records.trajectory_of(row, tuple(turns[row["trajectory_id"]]))
+        after = rows[-1]["trajectory_id"]
+
+
+async def load_trajectory(store: Store, trajectory_id: int) -> Trajectory:
+    async for trajectory in load_trajectories(store, ids=[trajectory_id], ended=False):
+        return trajectory
+    raise UsageError(f"there is no trajectory {trajectory_id} in {store.address}; `errata runs` lists what there is.")
+
+
+def _trajectories(after: int, conditions: list[ColumnElement[bool]]) -> Executable:
+    run, task, prompt, trajectory = RunRow, TaskRow, PromptRow, TrajectoryRow
+    return (
+        select(
+            trajectory.id.label("trajectory_id"), trajectory.teacher, trajectory.attempt, trajectory.isolation,
+            trajectory.seed, trajectory.provenance, trajectory.stop, trajectory.note,
+            run.name.label("run"), run.rules,
+            task.task_id, task.environment, task.prompt, task.reference, task.inputs, task.details,
+            prompt.system, prompt.example,
+        )
+        .join(run, run.id == trajectory.run_id)
+        .join(task, task.id == trajectory.task_row)
+        .join(prompt, prompt.digest == trajectory.prompt_digest)
+        .where(trajectory.id > after, *conditions)
+        .order_by(trajectory.id)
+        .limit(_PAGE)
+    )  # fmt: skip
+
+
+def _turns_of(ids: Sequence[int]) -> Executable:
+    return (
+        select(TurnRow.__table__, GradeRow.correct, GradeRow.score, GradeRow.tests, GradeRow.note)
+        .outerjoin(GradeRow, GradeRow.turn_id == TurnRow.id)
+        .where(TurnRow.trajectory_id.in_(ids), ~TurnRow.abandoned)
+        .order_by(TurnRow.trajectory_id, TurnRow.position)
+    )
+
+
+async def _load_turns(store: Store, ids: Sequence[int]) -> dict[int, list[Turn]]:
+    """Whole turns only: a reply whose code never ran is not a turn yet."""
+    turns: dict[int, list[Turn]] = defaultdict(list)
+    for row in await store.read(_turns_of(ids)):
+        if row["observation"] is not None:
+            turns[row["trajectory_id"]].append(records.turn_of(row))
+    return turns
+
+
+async def require_run(store: Store, name: str) -> None:
+    names = [row["name"] for row in await store.read(select(RunRow.name).order_by(RunRow.id))]
+    if name not in names:
+        known = f"There are: {', '.join(names)}." if names else "It holds no run yet."
+        raise UsageError(f"there is no run '{name}' in {store.address}. {known}")

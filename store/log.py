@@ -1,0 +1,178 @@
+"""What is appended while trajectories are made: runs, tasks, replies, turns, calls, outcomes.
+
+Every function returns once its rows are committed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from environments.faults import UsageError
+from environments.types import Call, Json, Outcome, Prompt, Reply, Rules, Run, Task, Turn, Work
+from store import records
+from store.schema import Base, CallRow, GradeRow, PromptRow, RunRow, TaskRow, TrajectoryRow, TurnRow
+from store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a new trajectory starts from."""
+
+    work: Work
+    task_row: int
+    prompt: Prompt
+    isolation: str
+    seed: int
+    provenance: Mapping[str, Json]
+
+
+async def ensure_run(store: Store, run: Run, rules: Rules) -> int:
+    """The run's row, made if there is none. Refuses a name whose configuration was another."""
+
+    def job(connection: Connection) -> int:
+        found = connection.execute(select(RunRow.id, RunRow.config).where(RunRow.name == run.name)).first()
+        if found is None:
+            return _insert(connection, RunRow, name=run.name, config=run.config, rules=asdict(rules), created=_now())
+        if found.config != run.config:
+            raise UsageError(_difference(run.name, found.config, run.config))
+        return int(found.id)
+
+    return await store.write(job)
+
+
+async def add_tasks(store: Store, tasks: Iterable[Task]) -> dict[str, int]:
+    """The tasks' rows by their ids; what the store holds already is found, not doubled."""
+    wanted = list(tasks)
+    return await store.write(lambda connection: {task.id: _task_row(connection, task) for task in wanted})
+
+
+async def add_prompt(store: Store, prompt: Prompt) -> None:
+    def job(connection: Connection) -> None:
+        known = connection.execute(select(PromptRow.digest).where(PromptRow.digest == prompt.digest)).first()
+        if known is None:
+            connection.execute(insert(PromptRow).values(digest=prompt.digest, **asdict(prompt)))
+
+    await store.write(job)
+
+
+async def begin_trajectory(store: Store, run_id: int, beginning: Beginning) -> int:
+    """The trajectory's row: a new one, or the unfinished one that an earlier process left."""
+
+    def job(connection: Connection) -> int:
+        row = connection.execute(
+            select(TrajectoryRow.id).where(
+                TrajectoryRow.run_id == run_id,
+                TrajectoryRow.task_row == beginning.task_row,
+                TrajectoryRow.teacher == beginning.work.teacher,
+                TrajectoryRow.attempt == beginning.work.attempt,
+            )
+        ).first()
+        if row is not None:
+            again = {"stop": None, "note": None, "ended": None, "isolation": beginning.isolation}
+            connection.execute(update(TrajectoryRow).where(TrajectoryRow.id == row.id).values(**again))
+            return int(row.id)
+        return _insert(
+            connection,
+            TrajectoryRow,
+            run_id=run_id,
+            task_row=beginning.task_row,
+            teacher=beginning.work.teacher,
+            attempt=beginning.work.attempt,
+            prompt_digest=beginning.prompt.digest,
+            isolation=beginning.isolation,
+            seed=beginning.seed,
+            provenance=beginning.provenance,
+            started=_now(),
+        )
+
+    return await store.write(job)
+
+
+class TrajectoryLog:
+    """Where one rollout is written down."""
+
+    def __init__(self, store: Store, trajectory_id: int) -> None:
+        self._store = store
+        self._id = trajectory_id
+
+    async def reply(self, index: int, reply: Reply) -> None:
+        values = {"trajectory_id": self._id, "position": index, "received": _now(), **records.reply_values(reply)}
+        await self._store.write(lambda connection: _insert(connection, TurnRow, **values))
+
+    async def turn(self, turn: Turn) -> Turn:
+        def job(connection: Connection) -> None:
+            self._observe(connection, turn)
+            if turn.grade:
+                self._grade(connection, turn)
+
+        await self._store.write(job)
+        return turn
+
+    async def call(self, call: Call) -> None:
+        values = asdict(call)
+        position = values.pop("turn")
+        await self._store.write(
+            lambda connection: _insert(connection, CallRow, trajectory_id=self._id, position=position, **values)
+        )
+
+    async def end(self, outcome: Outcome) -> None:
+        values = {"stop": outcome.stop, "note": outcome.note, "ended": _now()}
+        await self._store.write(
+            lambda connection: connection.execute(
+                update(TrajectoryRow).where(TrajectoryRow.id == self._id).values(**values)
+            )
+        )
+
+    async def branch(self, turn: Turn, recorded: Turn) -> Turn:
+        """The re-run of `recorded` observed something else: `turn` takes its place, and what followed is abandoned."""
+
+        def job(connection: Connection) -> None:
+            later = (TurnRow.trajectory_id == self._id, TurnRow.position > turn.index, ~TurnRow.abandoned)
+            connection.execute(update(TurnRow).where(*later).values(abandoned=True))
+            self._observe(connection, turn, superseded=records.turn_values(recorded))
+            diverged = update(TrajectoryRow).where(TrajectoryRow.id == self._id).values(diverged_at=turn.index)
+            connection.execute(diverged)
+
+        await self._store.write(job)
+        return turn
+
+    def _place(self, turn: Turn) -> Any:
+        return (TurnRow.trajectory_id == self._id) & (TurnRow.position == turn.index) & ~TurnRow.abandoned
+
+    def _observe(self, connection: Connection, turn: Turn, **more: Any) -> None:
+        values = {**records.turn_values(turn), "observed": _now(), **more}
+        connection.execute(update(TurnRow).where(self._place(turn)).values(**values))
+
+    def _grade(self, connection: Connection, turn: Turn) -> None:
+        row = connection.execute(select(TurnRow.id).where(self._place(turn))).scalar_one()
+        values = asdict(turn.grade) if turn.grade else {}
+        connection.execute(insert(GradeRow).values(turn_id=row, **values))
+
+
+def _task_row(connection: Connection, task: Task) -> int:
+    values = records.task_values(task)
+    found = connection.execute(
+        select(TaskRow.id).where(TaskRow.task_id == task.id, TaskRow.digest == values["digest"])
+    ).first()
+    return int(found.id) if found else _insert(connection, TaskRow, **values)
+
+
+def _insert(connection: Connection, table: type[Base], **values: Any) -> int:
+    key = connection.execute(insert(table).values(**values)).inserted_primary_key
+    return int(key[0]) if key else 0
+
+
+def _difference(name: str, stored: Mapping[str, Json], asked: Mapping[str, Json]) -> str:
+    keys = sorted(key for key in {*stored, *asked} if stored.get(key) != asked.get(key))
+    changes = "; ".join(f"{key} was {json.dumps(stored.get(key))}, now {json.dumps(asked.get(key))}" for key in keys)
+    return f"run '{name}' was started with another configuration ({changes}). Give it back, or another --run name."
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,145 @@
+"""Opening a store: the address, the pragmas, the migrations, and a clear word where it cannot be.
+
+SQLite runs in WAL with `synchronous=FULL`: a reply that was committed survives a power cut. Two
+engines stand on one file: the writer's transactions begin IMMEDIATE, so they never fail half-way on a
+lock; readers never wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, event, inspect, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from environments.faults import ErrataError, UsageError
+
+VERSION_TABLE = "errata_version"
+HEAD = "0001"
+"""The newest migration; a test holds it equal to Alembic's."""
+
+_BUSY_SECONDS = 30
+
+
+class Engines:
+    """The two engines of one store."""
+
+    def __init__(self, address: str) -> None:
+        self.url = _parse(address)
+        self.address = self.url.render_as_string(hide_password=True)
+        if self.url.get_backend_name() == "sqlite":
+            self.writer = _sqlite(self.url, "BEGIN IMMEDIATE")
+            self.reader = _sqlite(self.url, "BEGIN")
+        else:
+            self.writer = self.reader = _server(self.url)
+
+    @property
+    def file(self) -> Path | None:
+        """The SQLite file; None for a server."""
+        is_file = self.url.get_backend_name() == "sqlite" and self.url.database
+        return Path(str(self.url.database)) if is_file else None
+
+    async def prepare(self, *, create: bool) -> None:
+        """Make the tables or migrate them. Refuses what is not an Errata store."""
+        if self.file and not self.file.exists() and not create:
+            raise UsageError(f"there is no store at {self.file}. `errata collect` makes one; --store names another.")
+        with explained(self.address):
+            async with self.writer.begin() as connection:
+                await connection.run_sync(_migrate, self.address)
+
+    async def dispose(self) -> None:
+        await self.reader.dispose()
+        await self.writer.dispose()
+
+
+def _parse(address: str) -> URL:
+    try:
+        url = make_url(address if "://" in address else f"sqlite:///{address}")
+        backend = url.get_backend_name()
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        raise UsageError(f"'{address}' is not a store: give sqlite:///file.db or postgresql://… .") from error
+    if backend == "sqlite":
+        if not url.database or url.database == ":memory:":
+            raise UsageError("a store in memory would lose what was paid for: give sqlite:///file.db.")
+        return url.set(drivername="sqlite+aiosqlite")
+    if backend == "postgresql":
+        return url.set(drivername="postgresql+psycopg")
+    raise UsageError(f"'{backend}' stores are not supported: give sqlite:///file.db or postgresql://… .")
+
+
+def _sqlite(url: URL, begin: str) -> AsyncEngine:
+    engine = create_async_engine(url, connect_args={"timeout": _BUSY_SECONDS})
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _connect(connection: Any, _record: object) -> None:
+        # The driver must not open transactions of its own: savepoints would fall outside them.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _server(url: URL) -> AsyncEngine:
+    try:
+        return create_async_engine(url, pool_pre_ping=True)
+    except ModuleNotFoundError as error:
+        needed = f"a {url.get_backend_name()} store needs {error.name}: pip install 'errata[postgres]'."
+        raise UsageError(needed) from error
+
+
+def _migrate(connection: Connection, address: str) -> None:
+    tables = set(inspect(connection).get_table_names())
+    if VERSION_TABLE not in tables and tables:
+        raise ErrataError(f"{address} holds other tables ({', '.join(sorted(tables)[:3])}) and is not an Errata store.")
+    if VERSION_TABLE in tables:
+        version = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - a constant
+        if version == HEAD:
+            return
+    _upgrade(connection, address)
+
+
+def _upgrade(connection: Connection, address: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("version_table", VERSION_TABLE)
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise ErrataError(f"{address} was made by a newer Errata ({error}); upgrade Errata to open it.") from error
+
+
+@contextmanager
+def explained(address: str) -> Iterator[None]:
+    """Turns a database's refusal into a line that says what to do."""
+    try:
+        yield
+    except DBAPIError as error:
+        reason = str(error.orig)
+        hint = next((hint for sign, hint in _HINTS.items() if sign in reason), "")
+        raise ErrataError(f"cannot use the store {address}: {reason}.{hint}") from error
+
+
+_HINTS = {
+    "unable to open database file": " Does its folder exist, and may you write there?",
+    "file is not a database": " The file is something else; name another with --store.",
+    "readonly database": " The file or its folder is read-only.",
+    "disk is full": " Free some space and run the same command again: all that was committed is kept.",
+    "locked": " Another process has held it for long.",
+}

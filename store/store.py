@@ -1,0 +1,44 @@
+"""An open store: one writer, many readers. What is written stands in `log`, what is read in `load`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from sqlalchemy import Executable, RowMapping
+
+from store.opening import Engines, explained
+from store.writer import Job, T, Writer
+
+
+class Store:
+    """Made by `open_store`."""
+
+    def __init__(self, engines: Engines, writer: Writer) -> None:
+        self._engines = engines
+        self._writer = writer
+        self.address = engines.address
+
+    async def write(self, job: Job[T]) -> T:
+        """Run `job` in the writer's next transaction; its result once that is committed."""
+        return await self._writer.write(job)
+
+    async def read(self, query: Executable) -> Sequence[RowMapping]:
+        with explained(self.address):
+            async with self._engines.reader.connect() as connection:
+                return (await connection.execute(query)).mappings().all()
+
+
+@asynccontextmanager
+async def open_store(address: str, *, create: bool = False) -> AsyncIterator[Store]:
+    """The store at `sqlite:///file.db` or `postgresql://…`, migrated to this version.
+
+    Raises `UsageError` for an address that names none, `ErrataError` for a file that is not ours.
+    """
+    engines = Engines(address)
+    try:
+        await engines.prepare(create=create)
+        async with Writer(engines.writer, engines.address) as writer:
+            yield Store(engines, writer)
+    finally:
+        await engines.dispose()
