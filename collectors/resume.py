@@ -1,0 +1,46 @@
+"""Going on with a trajectory that an earlier process left unfinished.
+
+The recorded replies are handed back and their cells run again in a fresh session with the same seed.
+As long as the observations agree, the recorded turns stand and nothing is bought; where one differs,
+the new observation takes its place and the teacher is asked anew from there.
+"""
+
+from __future__ import annotations
+
+from collectors.rollout import Ask
+from environments.protocol.compare import same_observation
+from environments.types import Reply, Request, Turn
+from store.load import Partial
+from store.log import TrajectoryLog
+
+
+class Resumed:
+    """Stands between a rollout and both its teacher and its log."""
+
+    def __init__(self, ask: Ask, log: TrajectoryLog, partial: Partial) -> None:
+        self._ask = ask
+        self._log = log
+        self._turns = partial.turns
+        self._pending = partial.pending
+
+    async def ask(self, request: Request) -> Reply:
+        return self._recorded_reply(request.turn) or await self._ask(request)
+
+    async def reply(self, index: int, reply: Reply) -> None:
+        if self._recorded_reply(index) is None:
+            await self._log.reply(index, reply)
+
+    async def turn(self, turn: Turn) -> Turn:
+        if turn.index >= len(self._turns):
+            self._pending = None
+            return await self._log.turn(turn)
+        recorded = self._turns[turn.index]
+        if same_observation(recorded.observation, turn.observation):
+            return recorded
+        self._turns, self._pending = self._turns[: turn.index + 1], None
+        return await self._log.branch(turn, recorded)
+
+    def _recorded_reply(self, index: int) -> Reply | None:
+        if index < len(self._turns):
+            return self._turns[index].reply
+        return self._pending if index == len(self._turns) else None
