@@ -100,10 +100,18 @@ class TrajectoryLog:
     def __init__(self, store: Store, trajectory_id: int) -> None:
         self._store = store
         self._id = trajectory_id
+        self._answered: Call | None = None
 
     async def reply(self, index: int, reply: Reply) -> None:
         values = {"trajectory_id": self._id, "position": index, "received": _now(), **records.reply_values(reply)}
-        await self._store.write(lambda connection: _insert(connection, TurnRow, **values))
+        answered, self._answered = self._answered, None
+
+        def job(connection: Connection) -> None:
+            if answered:
+                self._insert_call(connection, answered)
+            _insert(connection, TurnRow, **values)
+
+        await self._store.write(job)
 
     async def turn(self, turn: Turn) -> Turn:
         def job(connection: Connection) -> None:
@@ -115,11 +123,11 @@ class TrajectoryLog:
         return turn
 
     async def call(self, call: Call) -> None:
-        values = asdict(call)
-        position = values.pop("turn")
-        await self._store.write(
-            lambda connection: _insert(connection, CallRow, trajectory_id=self._id, position=position, **values)
-        )
+        """Write a fault now; a call that brought a reply is written with it, so the reply waits for one commit."""
+        if call.fault is None:
+            self._answered = call
+        else:
+            await self._store.write(lambda connection: self._insert_call(connection, call))
 
     async def end(self, outcome: Outcome) -> None:
         values = {"stop": outcome.stop, "note": outcome.note, "ended": _now()}
@@ -141,6 +149,10 @@ class TrajectoryLog:
 
         await self._store.write(job)
         return turn
+
+    def _insert_call(self, connection: Connection, call: Call) -> None:
+        values = asdict(call)
+        _insert(connection, CallRow, trajectory_id=self._id, position=values.pop("turn"), **values)
 
     def _place(self, turn: Turn) -> Any:
         return (TurnRow.trajectory_id == self._id) & (TurnRow.position == turn.index) & ~TurnRow.abandoned

@@ -7,6 +7,7 @@ lock; readers never wait for it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,8 +47,8 @@ class Engines:
 
     async def prepare(self, *, create: bool) -> None:
         """Make the tables or migrate them. Refuses what is not an Errata store."""
-        if self.file and not self.file.exists() and not create:
-            raise UsageError(f"there is no store at {self.file}. `errata collect` makes one; --store names another.")
+        if self.file:
+            _look(self.file, create)
         with explained(self.address):
             async with self.writer.begin() as connection:
                 await connection.run_sync(_migrate, self.address)
@@ -55,6 +56,20 @@ class Engines:
     async def dispose(self) -> None:
         await self.reader.dispose()
         await self.writer.dispose()
+
+
+def _look(file: Path, create: bool) -> None:
+    """Refuse what SQLite would only call "unable to open"."""
+    if not file.exists() and not create:
+        raise UsageError(f"there is no store at {file}. `errata collect` makes one; --store names another.")
+    if file.is_dir():
+        raise UsageError(f"{file} is a folder; --store takes a file, such as {file / 'errata.db'}.")
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder} for the store; make it, or name another place with --store.")
+    needed = [path for path in (file, folder) if path.exists() and not os.access(path, os.W_OK)]
+    if needed:
+        raise ErrataError(f"cannot write to {needed[0]}, where the store is; name another place with --store.")
 
 
 def _parse(address: str) -> URL:
@@ -137,7 +152,7 @@ def explained(address: str) -> Iterator[None]:
 
 
 _HINTS = {
-    "unable to open database file": " Does its folder exist, and may you write there?",
+    "unable to open database file": " May you write there?",
     "file is not a database": " The file is something else; name another with --store.",
     "readonly database": " The file or its folder is read-only.",
     "disk is full": " Free some space and run the same command again: all that was committed is kept.",

@@ -101,8 +101,21 @@ async def test_a_store_of_a_newer_errata_is_refused(tmp_path: Path) -> None:
 
 
 async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ErrataError, match="Does its folder exist"):
+    with pytest.raises(UsageError, match="there is no folder .*/no "):
         async with open_store(str(tmp_path / "no" / "e.db"), create=True):
+            pass
+
+
+async def test_a_folder_is_not_a_store(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a folder"):
+        async with open_store(str(tmp_path), create=True):
+            pass
+
+
+async def test_a_read_only_file_system_is_named(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(ErrataError, match="cannot write to"):
+        async with open_store(str(small_disk / "e.db"), create=True):
             pass
 
 

@@ -212,3 +212,16 @@ async def test_an_unknown_run_is_answered_with_those_there_are(address: str) -> 
         await begin(store, "first")
         with pytest.raises(UsageError, match="There are: first"):
             [each async for each in load_trajectories(store, run="other")]
+
+
+async def test_a_call_that_brought_a_reply_is_written_with_it(address: str) -> None:
+    now = datetime.now(UTC)
+    async with open_store(address, create=True) as store:
+        _, trajectory_id = await begin(store)
+        log = TrajectoryLog(store, trajectory_id)
+        await log.call(Call(0, now, 0.1, "rate_limited", 429, 2.0, "a", "slow down"))
+        await log.call(Call(0, now, 0.1))
+        assert [row["fault"] for row in await store.read(select(CallRow.fault))] == ["rate_limited"]
+        await log.reply(0, reply())
+        rows = await store.read(select(CallRow.fault, CallRow.retry_after).order_by(CallRow.id))
+        assert [(row["fault"], row["retry_after"]) for row in rows] == [("rate_limited", 2.0), (None, None)]
