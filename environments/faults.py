@@ -44,6 +44,7 @@ class TeacherFault(InfrastructureFault):
 
     `denied` and `quota` hold for every request of that teacher, `bad_request` for this one; the other
     kinds pass, and are asked again after `retry_after` seconds where the provider named them.
+    `parameter` names an optional one that was refused, and that the teacher leaves out from now on.
     """
 
     def __init__(

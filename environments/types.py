@@ -145,7 +145,7 @@ class Call:
     started: datetime
     seconds: float
     fault: str | None = None
-    """`rate_limited`, `server`, `timeout`, `connection`, `denied`, `bad_request`; None for a reply."""
+    """A `FaultKind` (`rate_limited`, `server`, …); None for a reply."""
     status: int | None = None
     retry_after: float | None = None
     request_id: str | None = None
