@@ -51,10 +51,18 @@ def first_action(text: str) -> Action:
 def mint(text: str) -> Action:
     """The original's rule: `<solution>` anywhere makes it a solution; blocks of the tag are joined by newlines."""
     tag = "solution" if "<solution>" in text else "execute"
-    blocks = re.findall(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
-    content = "\n".join(block.strip() for block in blocks)
+    content = "\n".join(block.strip() for block in _whole_blocks(text, tag))
     kind: ActionKind = _KINDS[tag] if content else "malformed"
     return Action(kind, content, len(text), oddities(text))
+
+
+def _whole_blocks(text: str, tag: str) -> Iterator[str]:
+    """What stands from each opening tag to the next closing one. (A pattern would look for it quadratically.)"""
+    begin, end = f"<{tag}>", f"</{tag}>"
+    start = text.find(begin)
+    while start >= 0 and (stop := text.find(end, start + len(begin))) >= 0:
+        yield text[start + len(begin) : stop]
+        start = text.find(begin, stop + len(end))
 
 
 POLICIES: MappingProxyType[str, Policy] = MappingProxyType({"first-action": first_action, "mint": mint})

@@ -101,7 +101,7 @@ async def test_a_store_of_a_newer_errata_is_refused(tmp_path: Path) -> None:
 
 
 async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="there is no folder .*/no "):
+    with pytest.raises(UsageError, match=r"there is no folder .*/no "):
         async with open_store(str(tmp_path / "no" / "e.db"), create=True):
             pass
 
