@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from environments.environment import Environment
+from environments.protocol.tracebacks import brief
 from environments.types import Action, CellResult, Message, Prompt, Rules, Task, Turn, clean
 
 RULE = "\n\n---\n\n"
@@ -56,7 +57,7 @@ def cell_text(result: CellResult, limit: int) -> str:
     """A cell's output as a notebook shows it, at most about `limit` characters of it."""
     shown = [result.stdout.strip("\n"), result.stderr.strip("\n"), (result.value or "").strip("\n")]
     if result.error:
-        shown.append(result.error.traceback.strip("\n"))
+        shown.append(brief(result.error.traceback).strip("\n"))
     parts = [shorten("\n".join(part for part in shown if part), limit)]
     if result.timed_out:
         parts.append(f"[The code was stopped after {result.seconds:.0f} seconds. {_FRESH}]")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from environments.protocol import render
 from environments.protocol.compare import same_observation
 from environments.protocol.parse import POLICIES, first_action, mint
+from environments.protocol.tracebacks import brief
 from environments.types import CellError, CellResult, Observation, Rules, clean
 
 PIECES = st.sampled_from(
@@ -213,3 +214,50 @@ def test_observations_differ_by_what_they_say_and_not_by_noise() -> None:
     assert same("Cell In[3], line 1", "Cell In[4], line 1")
     assert not same("41", "42")
     assert not same("x = 12", "x = 13")
+
+
+CHAINED = """---------------------------------------------------------------------------
+KeyError                                  Traceback (most recent call last)
+File /opt/x/lib/python3.11/site-packages/pandas/core/indexes/base.py:3641, in Index.get_loc(self, key)
+   3640 try:
+-> 3641     return self._engine.get_loc(casted_key)
+   3642 
+
+File pandas/_libs/index.pyx:168, in pandas._libs.index.IndexEngine.get_loc()
+--> 168 'Could not get source, probably due dynamically evaluated source code.'
+
+KeyError: 'total'
+
+The above exception was the direct cause of the following exception:
+
+KeyError                                  Traceback (most recent call last)
+Cell In[1], line 1
+----> 1 df['total']
+
+File /opt/x/lib/python3.11/site-packages/pandas/core/frame.py:4378, in DataFrame.__getitem__(self, key)
+-> 4378 indexer = self.columns.get_loc(key)
+
+File /opt/x/lib/python3.11/json/decoder.py:2, in two()
+
+KeyError: 'total'"""
+
+
+def test_library_frames_are_shown_by_their_headings_and_the_teachers_code_whole() -> None:
+    shown = brief(CHAINED)
+    assert "----> 1 df['total']" in shown
+    assert "File pandas/core/frame.py:4378, in DataFrame.__getitem__(self, key)" in shown
+    assert "File json/decoder.py:2, in two()" in shown
+    assert "/opt/x" not in shown
+    assert "Could not get source" not in shown
+    assert "-> 4378" not in shown
+    assert "The above exception was the direct cause" in shown
+    assert shown.endswith("KeyError: 'total'")
+
+
+def test_many_library_frames_in_a_row_become_a_count() -> None:
+    frames = "\n\n".join(f"File /x/site-packages/p/m.py:{n}, in f{n}()\n-> {n} g()" for n in range(10))
+    assert brief(f"Cell In[1], line 1\n----> 1 f()\n\n{frames}\n\nRecursionError: deep") == (
+        "Cell In[1], line 1\n----> 1 f()\n\n"
+        "File p/m.py:0, in f0()\n… 7 more frames of libraries …\nFile p/m.py:8, in f8()\nFile p/m.py:9, in f9()\n\n"
+        "RecursionError: deep"
+    )

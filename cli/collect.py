@@ -1,0 +1,166 @@
+"""`errata collect`: run teachers on an environment's tasks; started again, it goes on where it stopped."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.options import STORE, AsJson, Store, print_json, run
+from environments.faults import UsageError
+
+WORK, ASKING, LIMITS = "What to collect", "How the teacher is asked", "What a rollout may do"
+
+
+def register(app: typer.Typer) -> None:
+    app.command(name="collect")(collect)
+
+
+def collect(
+    env: Annotated[
+        str | None,
+        typer.Option(help="math, gsm8k, tables:sql, tables:pandas or package.module:Class.", rich_help_panel=WORK),
+    ] = None,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="provider:model[@base_url]; openai, anthropic, scripted:FILE, replay:PATH. May be repeated.",
+            rich_help_panel=WORK,
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="A file or hf:owner/name#split; without it, the bundled tasks.", rich_help_panel=WORK),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many tasks.", min=1, rich_help_panel=WORK)] = None,
+    shuffle: Annotated[
+        bool | None,
+        typer.Option("--shuffle/--in-order", help="Draw the order of tasks by the seed.", rich_help_panel=WORK),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Draws the order, and seeds each session.", rich_help_panel=WORK)
+    ] = None,
+    attempts: Annotated[
+        int | None, typer.Option(help="Attempts of each teacher at each task.", rich_help_panel=WORK)
+    ] = None,
+    max_turns: Annotated[
+        int | None, typer.Option(help="Replies a rollout may take [5].", rich_help_panel=LIMITS)
+    ] = None,
+    max_solutions: Annotated[
+        int | None, typer.Option(help="Solutions it may propose [2].", rich_help_panel=LIMITS)
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="How replies are read: first-action or mint.", rich_help_panel=LIMITS)
+    ] = None,
+    cell_timeout: Annotated[
+        float | None, typer.Option(help="Seconds a cell may run [30].", rich_help_panel=LIMITS)
+    ] = None,
+    isolation: Annotated[
+        str | None,
+        typer.Option(
+            help="How the teacher's code is kept from this machine; none must be said aloud.", rich_help_panel=LIMITS
+        ),
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Most tokens of a reply.", rich_help_panel=ASKING)] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Not taken by every provider.", rich_help_panel=ASKING)
+    ] = None,
+    effort: Annotated[
+        str | None, typer.Option(help="How hard a reasoning model thinks.", rich_help_panel=ASKING)
+    ] = None,
+    teacher_option: Annotated[
+        list[str] | None, typer.Option(help="Any other parameter of the provider, key=value.", rich_help_panel=ASKING)
+    ] = None,
+    price: Annotated[
+        str | None, typer.Option(help="IN,OUT: dollars per million tokens, where unknown.", rich_help_panel=ASKING)
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file with any of these; flags come on top.")] = None,
+    run_name: Annotated[
+        str | None, typer.Option("--run", help="The run's name; the same name goes on.", metavar="NAME")
+    ] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Trajectories at a time [8].", min=1)] = None,
+    store: Store = STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Have teachers play tasks, and log every turn. The same command again goes on where it stopped."""
+    from cli.collecting import Plan, carry_out
+
+    flags = {
+        "env": env, "teachers": teacher, "data": data, "limit": limit, "shuffle": shuffle, "seed": seed,
+        "attempts": attempts, "isolation": isolation, "run": run_name, "concurrency": concurrency,
+        "rules": {
+            "max_turns": max_turns, "max_solutions": max_solutions, "policy": policy, "cell_timeout": cell_timeout,
+        },
+        "sampling": {
+            "max_tokens": max_tokens, "temperature": temperature, "effort": effort,
+            "options": _options(teacher_option or []), "price": _price(price),
+        },
+    }  # fmt: skip
+    plan = Plan.make(_merge(_file(config), flags), store)
+    ended = run(carry_out(plan))
+    if as_json:
+        print_json(ended.as_json())
+    if ended.interrupted:
+        _say(f"Stopped; all that was bought is kept. To go on: {shlex.join(['errata', *sys.argv[1:]])}")
+        raise typer.Exit(130)
+    if ended.failed:
+        _say(f"{ended.failed:,} could not be done by a fault of infrastructure; the same command tries them again.")
+        raise typer.Exit(1)
+    if not as_json:
+        _say(f"Next: errata filter --run {shlex.quote(plan.run)}{_store_flag(store)}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201 - prose for people goes to stderr
+
+
+def _store_flag(store: str) -> str:
+    return "" if store == STORE else f" --store {shlex.quote(store)}"
+
+
+def _file(path: Path | None) -> dict[str, Any]:
+    from collectors.config import read_config
+
+    return read_config(path) if path else {}
+
+
+def _merge(base: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with every flag that was given on top."""
+    merged = dict(base)
+    for name, value in flags.items():
+        if isinstance(value, Mapping):
+            inner = merged.get(name, {})
+            if not isinstance(inner, Mapping):
+                raise UsageError(f"{name} must be a table, not {inner!r}.")
+            merged[name] = _merge(inner, value)
+        elif value is not None:
+            merged[name] = value
+    return merged
+
+
+def _options(pairs: Iterable[str]) -> dict[str, Any]:
+    import json
+
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--teacher-option takes key=value, not '{pair}'.")
+        try:
+            options[key] = json.loads(value)
+        except json.JSONDecodeError:
+            options[key] = value
+    return options
+
+
+def _price(text: str | None) -> tuple[str, str] | None:
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) != 2:
+        raise UsageError(f"--price takes IN,OUT in dollars per million tokens, such as 1.25,10; not '{text}'.")
+    return parts[0].strip(), parts[1].strip()

@@ -1,0 +1,105 @@
+"""`errata demo`: the whole way once, offline: collect, filter, export, look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.options import run
+from environments.faults import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from environments.types import Trajectory
+    from exporters.folder import Manifest
+    from filters.recipe import Recipe
+    from store.store import Store
+
+TEACHER = "scripted:demo"
+ENVIRONMENTS = ("math", "tables:sql", "tables:pandas")
+STORE_FILE = "errata.db"
+
+
+def register(app: typer.Typer) -> None:
+    app.command(name="demo")(demo)
+
+
+def demo(
+    folder: Annotated[
+        Path, typer.Option("--dir", help="Where to leave the store and the data set.", metavar="FOLDER")
+    ] = Path("errata-demo"),
+) -> None:
+    """Collect, filter and export bundled tasks with a recorded teacher: no key, no network."""
+    from rich.console import Console
+
+    run(_demo(Console(soft_wrap=True), folder))
+
+
+async def _demo(console: Console, folder: Path) -> None:
+    from cli.export import export_kept
+    from cli.filter import print_funnel
+    from cli.show import print_trajectory
+    from filters.recipe import load_recipe
+    from filters.run import filter_store
+    from store.store import open_store
+
+    address = _store_in(folder)
+    console.print(
+        "A recorded teacher plays bundled tasks. Its replies are from a tape; its code is really run, its answers are\n"
+        "really graded. The tape is ours, so it runs without isolation; a teacher of yours would have to be isolated.\n"
+    )
+    await _collect(address)
+    recipe = load_recipe("recovered")
+    async with open_store(address) as store:
+        funnel = await filter_store(store, recipe)
+        console.print("\n[bold]Which of them erred, and then corrected the error?[/bold]\n")
+        print_funnel(console, funnel)
+        shown = await _telling(store, recipe)
+        console.print(f"\n[bold]One of them[/bold] (errata show {shown.id} --store {address})\n")
+        print_trajectory(console, shown)
+        manifest = await export_kept(store, recipe, folder / "codeact", "codeact")
+    _print_next(console, folder, manifest)
+
+
+def _store_in(folder: Path) -> str:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make the folder {folder}: {error.strerror}. Name another with --dir.") from error
+    return f"sqlite:///{folder / STORE_FILE}"
+
+
+async def _collect(address: str) -> None:
+    from cli.collecting import Plan, carry_out
+    from collectors.teachers.scripted import DEMO_TAPE, read_tape
+
+    recorded = frozenset(task for task, _ in read_tape(DEMO_TAPE))
+    for environment in ENVIRONMENTS:
+        values = {"env": environment, "teachers": [TEACHER], "run": environment.replace(":", "-"), "isolation": "none"}
+        await carry_out(Plan.make(values, address, only=recorded))
+
+
+async def _telling(store: Store, recipe: Recipe) -> Trajectory:
+    """The kept trajectory that shows most in fewest turns."""
+    from environments.errors import error_events
+    from store.ledger import kept_trajectories
+
+    kept = [trajectory async for trajectory in kept_trajectories(store, recipe.keys)]
+    return max(kept, key=lambda one: (len({event.kind for event in error_events(one)}) > 1, -len(one.turns), -one.id))
+
+
+def _print_next(console: Console, folder: Path, manifest: Manifest) -> None:
+    from cli.export import load_line
+
+    console.print(f"\n[bold green]{manifest.rows} rows of a CodeActInstruct data set[/bold green]")
+    for file in manifest.files:
+        console.print(f"  {folder / 'codeact' / file}", highlight=False)
+    console.print(f"\nLook at them:\n  {load_line(folder / 'codeact')}", highlight=False, markup=False)
+    console.print(
+        "\nYour turn, with a real teacher:\n"
+        "  OPENAI_API_KEY=… errata collect --env math --teacher openai:gpt-5.5 --isolation none",
+        highlight=False,
+    )

@@ -1,0 +1,33 @@
+"""`errata …`: one file a command, imported light; what a command needs it imports when it runs."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from cli import collect, demo, export, filter, runs, show, stats  # noqa: A004 - the command's own name
+from environments.faults import ErrataError
+
+app = typer.Typer(
+    name="errata",
+    help="Collect trajectories in which a teacher LLM acts by writing Python, errs and corrects itself.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Begin with [bold]errata demo[/bold]: it needs no key and no network.",
+)
+for module in (demo, collect, runs, show, stats, filter, export):
+    module.register(app)
+
+
+def main() -> None:
+    try:
+        app()
+    except ErrataError as error:
+        print(f"errata: {error}", file=sys.stderr)  # noqa: T201 - prose for people goes to stderr
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)

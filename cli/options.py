@@ -1,0 +1,34 @@
+"""Options that several commands share, and how a command runs its coroutine."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Coroutine
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+T = TypeVar("T")
+
+Store = Annotated[
+    str, typer.Option("--store", envvar="ERRATA_STORE", help="sqlite:///file.db or postgresql://…", metavar="URL")
+]
+STORE = "sqlite:///errata.db"
+Run = Annotated[str | None, typer.Option("--run", help="Only this run's trajectories.", metavar="NAME")]
+Recipe = Annotated[
+    str, typer.Option("--recipe", help="recovered, codeact-original or a TOML file.", metavar="NAME|FILE")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    import asyncio
+
+    return asyncio.run(work)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout."""
+    json.dump(value, sys.stdout, ensure_ascii=False, default=str, indent=2 if sys.stdout.isatty() else None)
+    sys.stdout.write("\n")

@@ -1,0 +1,166 @@
+"""What a person sees of a run: a small live table on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from cli.words import classes, dollars, duration, share
+from environments.errors import error_events
+from environments.types import Call, Reply, Trajectory
+from filters.recovery import recovery
+
+RECOVERED = ("R2", "R3", "R4")
+_LINE_SECONDS = 10.0
+
+
+class Tally:
+    """Counts of what has happened since this process started."""
+
+    def __init__(self) -> None:
+        self.total = self.done_before = self.ended = self.solved = self.recovered = 0
+        self.tokens_in = self.tokens_out = self.unpriced = 0
+        self.cost = Decimal(0)
+        self.errors: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.started = time.monotonic()
+
+    @property
+    def done(self) -> int:
+        return self.done_before + self.ended
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Judged by the pace so far; None before anything has ended."""
+        return self.seconds / self.ended * (self.total - self.done) if self.ended else None
+
+    def add_reply(self, reply: Reply) -> None:
+        self.tokens_in += reply.usage.input
+        self.tokens_out += reply.usage.output
+        self.cost += reply.cost or 0
+        self.unpriced += reply.cost is None
+
+    def add_trajectory(self, trajectory: Trajectory) -> None:
+        events = error_events(trajectory)
+        self.ended += 1
+        self.solved += trajectory.solved
+        self.recovered += recovery(trajectory, events).level in RECOVERED
+        self.errors.update(event.kind for event in events)
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "planned": self.total,
+            "done": self.done,
+            "ended_now": self.ended,
+            "solved_now": self.solved,
+            "recovered_now": self.recovered,
+            "tokens_in": self.tokens_in,
+            "tokens_out": self.tokens_out,
+            "cost_usd": str(self.cost),
+            "unpriced_replies": self.unpriced,
+            "errors": dict(self.errors),
+            "faults": dict(self.faults),
+            "seconds": round(self.seconds, 1),
+        }
+
+
+class Progress:
+    """Watches a `Collection`. Entered while it runs; everything it shows goes to stderr."""
+
+    def __init__(self, title: str) -> None:
+        self.tally = Tally()
+        self._title = title
+        self._console = Console(stderr=True)
+        self._note = ""
+        self._last_line = time.monotonic()
+        self._live = (
+            Live(get_renderable=self._table, console=self._console, refresh_per_second=4, transient=True)
+            if self._console.is_terminal
+            else None
+        )
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+        self.say(self._line())
+
+    # -- collectors.attempt.Observer -------------------------------------------------------------
+
+    def planned(self, total: int, finished: int) -> None:
+        self.tally.total, self.tally.done_before = total, finished
+        if finished:
+            self.say(f"{finished:,} of {total:,} were finished before; going on with {total - finished:,}.")
+
+    def called(self, teacher: str, call: Call) -> None:
+        if call.fault:
+            self.tally.faults[call.fault] += 1
+            self._note = f"{teacher}: {call.fault.replace('_', ' ')}: {call.message or call.status}"
+
+    def replied(self, reply: Reply) -> None:
+        self.tally.add_reply(reply)
+
+    def ended(self, trajectory: Trajectory) -> None:
+        self.tally.add_trajectory(trajectory)
+        due = time.monotonic() - self._last_line >= _LINE_SECONDS and self.tally.done < self.tally.total
+        if self._live is None and due:
+            self._last_line = time.monotonic()
+            self.say(self._line())
+
+    def warned(self, message: str) -> None:
+        self._console.print(message, style="yellow", highlight=False, soft_wrap=True)
+
+    # --------------------------------------------------------------------------------------------
+
+    def say(self, message: str) -> None:
+        self._console.print(message, highlight=False, soft_wrap=True)
+
+    def _line(self) -> str:
+        parts = [
+            f"{self._title}: {self.tally.done:,}/{self.tally.total:,} done",
+            *(f"{k} {v}" for k, v in self._facts()),
+        ]
+        return " · ".join(parts)
+
+    def _facts(self) -> Iterator[tuple[str, str]]:
+        tally = self.tally
+        yield "solved", share(tally.solved, tally.ended)
+        yield "recovered", share(tally.recovered, tally.ended)
+        yield "tokens", f"{tally.tokens_in + tally.tokens_out:,}"
+        yield "cost", dollars(tally.cost, tally.unpriced)
+        if tally.errors:
+            yield "errors", classes(tally.errors)
+        if tally.faults:
+            yield "faults", ", ".join(f"{kind.replace('_', ' ')} {count}" for kind, count in tally.faults.items())
+        yield "in", duration(tally.seconds)
+
+    def _table(self) -> Table:
+        tally, left = self.tally, self.tally.seconds_left
+        table = Table.grid(padding=(0, 2))
+        ahead = f"{duration(left)} left" if left is not None else "…"
+        bar = ProgressBar(total=max(tally.total, 1), completed=tally.done, width=40)
+        table.add_row(f"[bold]{self._title}[/bold]", bar, f"{tally.done:,}/{tally.total:,} · {ahead}")
+        for name, value in self._facts():
+            table.add_row(f"[dim]{name}[/dim]", value)
+        if self._note:
+            table.add_row("[dim]last fault[/dim]", f"[yellow]{self._note[:100]}[/yellow]")
+        return table

@@ -1,0 +1,86 @@
+"""`errata runs`: the runs of a store, a line each."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import typer
+
+from cli.options import STORE, AsJson, Store, print_json, run
+
+if TYPE_CHECKING:
+    from store.queries import Group
+
+
+def register(app: typer.Typer) -> None:
+    app.command(name="runs")(runs)
+
+
+def runs(store: Store = STORE, as_json: AsJson = False) -> None:
+    """List the runs of a store: how far they are and what they cost."""
+    groups = run(_groups(store))
+    by_run = {name: list(members) for name, members in groupby(groups, key=lambda group: group.run)}
+    if as_json:
+        print_json([_summary(name, members) for name, members in by_run.items()])
+    else:
+        _print_table(by_run)
+
+
+async def _groups(address: str) -> list[Group]:
+    from store.queries import group_sums
+    from store.store import open_store
+
+    async with open_store(address) as store:
+        return await group_sums(store)
+
+
+def _summary(name: str, groups: list[Group]) -> dict[str, object]:
+    from store.queries import total
+
+    sums = total(groups)
+    return {
+        "run": name,
+        "started": groups[0].started.isoformat(),
+        "environments": sorted({group.environment for group in groups}),
+        "teachers": sorted({group.teacher for group in groups}),
+        "trajectories": sums.trajectories,
+        "finished": sums.finished,
+        "solved": sums.solved,
+        "failed": sums.failed,
+        "unfinished": sums.unfinished,
+        "tokens_in": sums.tokens_in,
+        "tokens_out": sums.tokens_out,
+        "cost_usd": str(sums.cost),
+        "unpriced_replies": sums.unpriced,
+    }
+
+
+def _print_table(by_run: dict[str, list[Group]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from cli.words import dollars, share
+    from store.queries import total
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("run", "environment", "teacher"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("begun", "finished", "solved", "failed", "tokens", "cost"):
+        table.add_column(heading, justify="right")
+    table.add_column("started")
+    for name, groups in by_run.items():
+        sums = total(groups)
+        table.add_row(
+            name,
+            "\n".join(sorted({group.environment for group in groups})),
+            "\n".join(sorted({group.teacher for group in groups})),
+            f"{sums.trajectories:,}",
+            f"{sums.finished:,}",
+            share(sums.solved, sums.finished),
+            f"{sums.failed:,}",
+            f"{sums.tokens_in + sums.tokens_out:,}",
+            dollars(sums.cost, sums.unpriced),
+            groups[0].started.astimezone().strftime("%Y-%m-%d %H:%M"),
+        )
+    Console().print(table if by_run else "No run has begun in this store.")
