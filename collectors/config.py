@@ -22,8 +22,7 @@ class RunConfig:
     env: str
     teachers: tuple[str, ...]
     data: str | None = None
-    """A file or `hf:` id; None for the environment's bundled tasks."""
-    split: str | None = None
+    """A file or `hf:owner/name#split`; None for the environment's bundled tasks."""
     shuffle: bool = False
     """Take the tasks in an order drawn by `seed`, so that a limited run is a fair sample."""
     seed: int = 0

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Executable, select
+from sqlalchemy import ColumnElement, Executable, RowMapping, select
 
 from environments.faults import UsageError
 from environments.types import Reply, Trajectory, Turn, Work
@@ -54,16 +54,13 @@ async def load_trajectories(
     if run is not None:
         await require_run(store, run)
         conditions.append(RunRow.name == run)
-    if ids is not None:
-        conditions.append(TrajectoryRow.id.in_(ids))
     if ended:
         conditions.append(TrajectoryRow.stop.is_not(None))
-    after = 0
-    while rows := await store.read(_trajectories(after, conditions)):
+    pages = _all_pages(store, conditions) if ids is None else _pages_of(store, sorted(ids), conditions)
+    async for rows in pages:
         turns = await _load_turns(store, [row["trajectory_id"] for row in rows])
         for row in rows:
             yield records.trajectory_of(row, tuple(turns[row["trajectory_id"]]))
-        after = rows[-1]["trajectory_id"]
 
 
 async def load_trajectory(store: Store, trajectory_id: int) -> Trajectory:
@@ -72,7 +69,21 @@ async def load_trajectory(store: Store, trajectory_id: int) -> Trajectory:
     raise UsageError(f"there is no trajectory {trajectory_id} in {store.address}; `errata runs` lists what there is.")
 
 
-def _trajectories(after: int, conditions: list[ColumnElement[bool]]) -> Executable:
+async def _all_pages(store: Store, conditions: list[ColumnElement[bool]]) -> AsyncIterator[Sequence[RowMapping]]:
+    after = 0
+    while rows := await store.read(_trajectories(TrajectoryRow.id > after, *conditions)):
+        yield rows
+        after = rows[-1]["trajectory_id"]
+
+
+async def _pages_of(
+    store: Store, ids: Sequence[int], conditions: list[ColumnElement[bool]]
+) -> AsyncIterator[Sequence[RowMapping]]:
+    for start in range(0, len(ids), _PAGE):
+        yield await store.read(_trajectories(TrajectoryRow.id.in_(ids[start : start + _PAGE]), *conditions))
+
+
+def _trajectories(*conditions: ColumnElement[bool]) -> Executable:
     run, task, prompt, trajectory = RunRow, TaskRow, PromptRow, TrajectoryRow
     return (
         select(
@@ -85,7 +96,7 @@ def _trajectories(after: int, conditions: list[ColumnElement[bool]]) -> Executab
         .join(run, run.id == trajectory.run_id)
         .join(task, task.id == trajectory.task_row)
         .join(prompt, prompt.digest == trajectory.prompt_digest)
-        .where(trajectory.id > after, *conditions)
+        .where(*conditions)
         .order_by(trajectory.id)
         .limit(_PAGE)
     )  # fmt: skip

@@ -19,7 +19,7 @@ from collectors.teachers.teacher import RecordingEnded, Recordings, Sampling, Te
 from environments.faults import UsageError
 from environments.types import Json, Reply, Request, Usage, clean
 
-TAPES = Path(__file__).parent / "tapes"
+DEMO_TAPE = Path(__file__).parent / "tapes" / "demo.jsonl"
 
 Tape: TypeAlias = Mapping[tuple[str, int | None], Sequence[str]]
 """(task id, attempt; None for any) → replies."""
@@ -29,7 +29,7 @@ class ScriptedTeacher:
     def __init__(self, spec: TeacherSpec, sampling: Sampling, recordings: Recordings | None = None) -> None:
         self.name = spec.name
         self._delay = _delay(spec, sampling)
-        self._path = TAPES / "demo.jsonl" if spec.target == "demo" else Path(spec.target)
+        self._path = DEMO_TAPE if spec.target == "demo" else Path(spec.target)
         self._tape = read_tape(self._path)
 
     async def reply(self, request: Request) -> Reply:

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from collectors.teachers.scripted import TAPES, read_tape
+from collectors.teachers.scripted import DEMO_TAPE, read_tape
 from collectors.teachers.teacher import RecordingEnded, Sampling, make_teacher
 from environments.faults import UsageError
 from environments.types import Reply, Usage
@@ -90,7 +90,7 @@ def test_an_option_a_tape_does_not_take_is_refused(tape, options):
 
 def test_the_demonstration_is_bundled():
     assert make_teacher("scripted:demo").name == "scripted:demo"
-    assert read_tape(TAPES / "demo.jsonl")
+    assert read_tape(DEMO_TAPE)
 
 
 # -- MINT's results ------------------------------------------------------------------------------

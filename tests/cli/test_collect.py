@@ -1,0 +1,179 @@
+"""`errata collect` as a user runs it: real processes, real kernels, a real server, real signals."""
+
+import json
+import signal
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+NO_ISOLATION = ("--isolation", "none")
+
+
+def collect(teacher: Any, tasks: Path, *more: str) -> tuple[str, ...]:
+    wanted = ("collect", "--env", "gsm8k", "--data", str(tasks), "--teacher", teacher.name, "--concurrency", "3")
+    return (*wanted, "--run", "r", *NO_ISOLATION, *more)
+
+
+def rows(store: Path) -> list[tuple[Any, ...]]:
+    """All that a run is to have made, and nothing that depends on when."""
+    with closing(sqlite3.connect(store)) as connection:
+        return connection.execute(
+            "SELECT tasks.task_id, trajectories.stop, turns.position, turns.text, turns.observation, grades.correct"
+            " FROM trajectories JOIN tasks ON tasks.id = task_row JOIN turns ON turns.trajectory_id = trajectories.id"
+            " LEFT JOIN grades ON grades.turn_id = turns.id WHERE NOT abandoned ORDER BY 1, 3"
+        ).fetchall()
+
+
+def count(store: Path, query: str) -> int:
+    with closing(sqlite3.connect(store)) as connection:
+        return int(connection.execute(query).fetchone()[0])
+
+
+def wait_for(condition: Any, seconds: float = 60) -> None:
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "it did not happen"
+        time.sleep(0.05)
+
+
+def replies(store: Path) -> int:
+    try:
+        return count(store, "SELECT count(*) FROM turns")
+    except sqlite3.OperationalError:
+        return 0
+
+
+@pytest.fixture
+def undisturbed(teacher: Any, tasks: Path, errata: Any, tmp_path: Path) -> list[tuple[Any, ...]]:
+    done = errata(*collect(teacher, tasks), "--store", "sqlite:///undisturbed.db", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["solved_now"] == 6
+    assert json.loads(done.stdout)["recovered_now"] == 6
+    teacher.sold.clear()
+    return rows(tmp_path / "undisturbed.db")
+
+
+def test_a_run_killed_at_any_time_ends_with_the_same_rows_and_buys_no_committed_reply_again(
+    teacher: Any, tasks: Path, errata: Any, tmp_path: Path, undisturbed: list[tuple[Any, ...]]
+) -> None:
+    store = tmp_path / "errata.db"
+    committed: set[tuple[str, int]] = set()
+    for stop_at in (2, 9, 16):
+        process = errata.start(*collect(teacher, tasks))
+        wait_for(lambda least=stop_at, process=process: replies(store) >= least or process.poll() is not None)
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        process.communicate()
+        wait_for(lambda family=family: not any(map(_alive, family)), 15)
+        with closing(sqlite3.connect(store)) as connection:
+            held = set(
+                connection.execute(
+                    "SELECT prompt, position FROM turns JOIN trajectories ON trajectories.id = trajectory_id"
+                    " JOIN tasks ON tasks.id = task_row"
+                ).fetchall()
+            )
+        assert committed <= held
+        committed = held
+        for task, turn in held:
+            assert teacher.sold[f"Task:\n{task}", turn] >= 1
+        sold_before = {key: number for key, number in teacher.sold.items() if (key[0][6:], key[1]) in held}
+    done = errata(*collect(teacher, tasks))
+    assert done.returncode == 0, done.stderr
+    assert rows(store) == undisturbed
+    assert {key: teacher.sold[key] for key in sold_before} == sold_before
+    sold = sum(teacher.sold.values())
+    errata(*collect(teacher, tasks))
+    assert sum(teacher.sold.values()) == sold
+
+
+def _alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def test_ctrl_c_keeps_the_replies_under_way_and_prints_how_to_go_on(
+    teacher: Any, tasks: Path, errata: Any, tmp_path: Path
+) -> None:
+    teacher.seconds = 1.0
+    store = tmp_path / "errata.db"
+    process = errata.start(*collect(teacher, tasks))
+    wait_for(lambda: sum(teacher.sold.values()) >= 1)
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "To go on: errata collect --env gsm8k" in said
+    assert "Traceback" not in said
+    assert replies(store) == sum(teacher.sold.values())
+    assert count(store, "SELECT count(*) FROM turns WHERE observation IS NULL") == 0
+    assert not any(map(_alive, family))
+    teacher.seconds = 0.0
+    assert errata(*collect(teacher, tasks)).returncode == 0
+    assert max(teacher.sold.values()) == 1
+    assert count(store, "SELECT count(*) FROM trajectories WHERE stop = 'solved'") == 6
+
+
+def test_one_task_that_cannot_be_asked_does_not_end_the_run_and_is_tried_again(
+    teacher: Any, tasks: Path, errata: Any, tmp_path: Path
+) -> None:
+    teacher.seconds, teacher.broken = 0.0, {"12"}
+    done = errata(*collect(teacher, tasks))
+    assert done.returncode == 1
+    assert "this task is not for sale" in done.stderr
+    assert "1 could not be done" in done.stderr
+    assert count(tmp_path / "errata.db", "SELECT count(*) FROM trajectories WHERE stop = 'solved'") == 5
+    teacher.broken = set()
+    assert errata(*collect(teacher, tasks)).returncode == 0
+    assert count(tmp_path / "errata.db", "SELECT count(*) FROM trajectories WHERE stop = 'solved'") == 6
+    assert max(teacher.sold.values()) == 1
+
+
+def test_a_second_collector_of_the_same_run_is_refused(teacher: Any, tasks: Path, errata: Any, tmp_path: Path) -> None:
+    process = errata.start(*collect(teacher, tasks))
+    wait_for(lambda: replies(tmp_path / "errata.db") >= 1)
+    second = errata(*collect(teacher, tasks))
+    assert second.returncode == 1
+    assert f"is being collected by process {process.pid}" in second.stderr
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert max(teacher.sold.values()) == 1
+
+
+def test_a_configuration_file_and_flags_make_one_configuration(
+    teacher: Any, tasks: Path, errata: Any, tmp_path: Path
+) -> None:
+    teacher.seconds = 0.0
+    (tmp_path / "run.toml").write_text(
+        f'env = "gsm8k"\nrun = "r"\nteachers = ["{teacher.name}"]\ndata = "{tasks}"\nisolation = "none"\nlimit = 2\n'
+        "[rules]\nmax_turns = 2\n[sampling]\ntemperature = 0.5\n"
+    )
+    done = errata("collect", "--config", "run.toml", "--max-turns", "4", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["solved_now"] == 2
+    again = errata("collect", "--config", "run.toml", "--max-turns", "3")
+    assert again.returncode == 2
+    assert '"max_turns": 4' in again.stderr
+
+
+def test_what_was_bought_is_shown_priced_and_exported(teacher: Any, tasks: Path, errata: Any, tmp_path: Path) -> None:
+    teacher.seconds = 0.0
+    assert errata(*collect(teacher, tasks, "--price", "1,10")).returncode == 0
+    (run,) = json.loads(errata("runs", "--json").stdout)
+    assert (run["run"], run["finished"], run["solved"], run["unpriced_replies"]) == ("r", 6, 6, 0)
+    assert float(run["cost_usd"]) == pytest.approx(24 * (100 * 1 + 10 * 10) / 1e6)
+    funnel = json.loads(errata("filter", "--json").stdout)
+    assert (funnel["seen"], funnel["kept"]) == (6, 6)
+    (group,) = json.loads(errata("stats", "--json").stdout)
+    assert group["errors"] == {"E1": 6}
+    shown = errata("show", "1").stdout
+    assert "✗ E1 NameError" in shown
+    assert "✓ fixes the error of turn 2" in shown
+    assert json.loads(errata("show", "1", "--json").stdout)["outcome"]["stop"] == "solved"
+    exported = errata("export", "out", "--json")
+    assert json.loads(exported.stdout)["rows"] == 6
+    lines = (tmp_path / "out" / "codeact.jsonl").read_text(encoding="utf-8").splitlines()
+    assert all(json.loads(line)["conversations"][-1]["role"] == "assistant" for line in lines)
