@@ -1,0 +1,136 @@
+"""What all kernels of a run share: a private folder, a warden, a zmq context, and a limit on starts at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import sysconfig
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from environments.faults import KernelFault, UsageError
+from environments.kernels.cell import CellOutput
+from environments.kernels.isolation import choose_isolation
+from environments.kernels.session import KernelSession
+from environments.kernels.warden import Warden
+
+if TYPE_CHECKING:
+    from environments.kernels.kernel import Kernel
+
+START_TIMEOUT = 60.0
+"""Seconds a kernel may take to start and be set up; waiting for its turn is not counted."""
+
+LONGEST_FOLDER = 80
+"""Bytes: a Unix socket's path holds 104 on macOS, 108 on Linux, and `/123456/c-5` still has to follow."""
+
+MESSAGES_AHEAD = 100
+"""Messages that may wait in the host's memory for each kernel; each is at most about the output limit long."""
+
+INSIDE = Path(__file__).with_name("inside.py")
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+class KernelHost:
+    """Entered once per run, `async with`; once it is left, no process of any kernel and no file of theirs is left.
+
+    `cell_timeout` is in seconds, `output_limit` in characters kept of each of stdout, stderr, value and traceback.
+    """
+
+    def __init__(self, isolation: str, *, cell_timeout: float = 30.0, output_limit: int = 1_000_000) -> None:
+        self.isolation = choose_isolation(isolation)
+        self._cell_timeout = cell_timeout
+        self._output_limit = output_limit
+        self._numbers = itertools.count(1)
+        self._starting = asyncio.Semaphore(os.cpu_count() or 1)
+        self._sessions: list[KernelSession] = []
+        self._leaving = AsyncExitStack()
+
+    async def session(self, *, setup: str = "", preload: Sequence[str] = (), seed: int = 0) -> KernelSession:
+        """A started session. `preload` are modules to import (no name is bound), `setup` is code run unseen.
+
+        Raises `KernelFault`, also when one of these fails: that is never the teacher's doing.
+        """
+        cells = (self._preparation(preload, seed), setup)
+        session = KernelSession(
+            lambda: self._launch(cells), cell_timeout=self._cell_timeout, output_limit=self._output_limit
+        )
+        self._sessions = [*(other for other in self._sessions if not other.closed), session]
+        await session.start()
+        return session
+
+    def _preparation(self, preload: Sequence[str], seed: int) -> str:
+        # An editable install puts the whole checkout on every interpreter's path; a plain one stands beside numpy.
+        hidden = None if Path(sysconfig.get_path("purelib")).resolve() == PROJECT else str(PROJECT)
+        arguments = {"limit": self._output_limit, "seed": seed, "preload": tuple(preload), "hidden": hidden}
+        source = f"{INSIDE.read_text('utf-8')}\nprepare(**{arguments!r})"
+        return f"exec(compile({source!r}, '<kernel>', 'exec'), {{'__name__': 'inside'}})"
+
+    async def _launch(self, cells: Sequence[str]) -> Kernel:
+        from environments.kernels.kernel import Kernel
+
+        async with self._starting:
+            kernel = Kernel(self._root / str(next(self._numbers)), self._context, self._warden)
+            async with ours(kernel):
+                await kernel.start()
+                for code in filter(None, cells):
+                    await run_unseen(kernel, code)
+            return kernel
+
+    async def __aenter__(self) -> Self:
+        import zmq.asyncio
+
+        self._root = private_folder()
+        self._warden = Warden(self._root)
+        self._leaving.push_async_callback(self._warden.close)
+        self._context = zmq.asyncio.Context()
+        self._context.set(zmq.MAX_SOCKETS, 16 * 1024)
+        self._context.rcvhwm = MESSAGES_AHEAD
+        self._leaving.callback(self._context.destroy, linger=0)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        async with self._leaving:
+            await asyncio.gather(*(session.close() for session in self._sessions))
+
+
+def private_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="errata-"))
+    if len(os.fsencode(folder)) > LONGEST_FOLDER:
+        folder.rmdir()
+        raise UsageError(
+            f"{folder.parent}: the temporary folder's path is too long to hold a kernel's sockets. "
+            "Name a shorter one with TMPDIR, for instance TMPDIR=/tmp."
+        )
+    return folder
+
+
+@asynccontextmanager
+async def ours(kernel: Kernel) -> AsyncIterator[None]:
+    """Whatever goes wrong in here is a fault of ours, and leaves no kernel behind."""
+    try:
+        async with asyncio.timeout(START_TIMEOUT):
+            yield
+    except BaseException as error:
+        log = kernel.log
+        await kernel.close()
+        if isinstance(error, KernelFault) or not isinstance(error, Exception):
+            raise
+        what = f"took more than {START_TIMEOUT:.0f} s" if isinstance(error, TimeoutError) else f"failed: {error}"
+        raise KernelFault(f"starting a kernel {what}. {log}".strip()) from error
+
+
+async def run_unseen(kernel: Kernel, code: str) -> None:
+    """Run code of ours. Raises `KernelFault` with its traceback unless it ends well."""
+    output = CellOutput(limit=10_000)
+    ending = await kernel.execute(code, output, limit=None, unseen=True)
+    result = output.result(0.0, died=ending == "died")
+    if result.failed:
+        why = result.error.traceback if result.error else "the kernel died of it"
+        raise KernelFault(f"preparing a kernel failed: {why}")

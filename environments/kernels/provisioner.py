@@ -1,0 +1,104 @@
+"""How a kernel comes to life as a process of this machine: in its own group, known to the warden.
+
+This is the seam for other ways to start one. A provisioner is handed to an unmodified
+`AsyncKernelManager`, which asks it to launch, signal, wait and kill; nothing above knows which it is.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+from environments.kernels.warden import Warden
+
+PASSED = ("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""The variables a kernel inherits, with `LC_*`. Any other may be a secret."""
+
+REAP = 0.005
+POLL = 0.1
+
+
+def kernel_environment(folder: Path, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The kernel's whole environment. `folder` is its own: no profile, history or config of the user's is found."""
+    kept = {name: value for name, value in inherited.items() if name in PASSED or name.startswith("LC_")}
+    private = {
+        "HOME": folder / "scratch",
+        "TMPDIR": folder / "tmp",
+        "IPYTHONDIR": folder / "ipython",
+        "JUPYTER_CONFIG_DIR": folder / "ipython",
+        "JUPYTER_DATA_DIR": folder / "ipython",
+        "JUPYTER_RUNTIME_DIR": folder / "ipython",
+    }
+    fixed = {
+        "PYTHONHASHSEED": "0",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONUTF8": "1",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        # One thread each: many kernels share the cores, and sums must not depend on how many there are.
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+    }
+    return kept | {name: str(path) for name, path in private.items()} | fixed
+
+
+class WardedProvisioner(LocalProvisioner):
+    """A child process in a session of its own. When it ends, by itself or killed, its whole group ends with it."""
+
+    def __init__(self, warden: Warden, log_file: Path, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._warden = warden
+        self._log_file = log_file
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
+        # Nothing is awaited between the process's birth and the warden's knowing of it: no cancellation can fall there.
+        with self._log_file.open("wb") as log:
+            info = await super().launch_kernel(
+                cmd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, **kwargs
+            )
+        assert self.pgid is not None
+        self._warden.watch(self.pgid)
+        return info
+
+    async def poll(self) -> int | None:
+        if self.process is None:
+            return 0
+        status: int | None = self.process.poll()
+        if status is not None:
+            self._end_group()
+        return status
+
+    async def wait(self) -> int | None:
+        return await self._reaped(POLL)
+
+    async def kill(self, restart: bool = False) -> None:
+        self._signal_group(signal.SIGKILL)
+        await self._reaped(REAP)
+
+    async def terminate(self, restart: bool = False) -> None:
+        await self.kill(restart)
+
+    async def _reaped(self, interval: float) -> int | None:
+        # Asked for again and again: nothing that tells of a child's end by itself is there on every platform.
+        while (status := await self.poll()) is None:  # noqa: ASYNC110
+            await asyncio.sleep(interval)
+        return status
+
+    def _end_group(self) -> None:
+        """Once: after it the group's number may belong to another."""
+        self._signal_group(signal.SIGKILL)
+        if self.pgid is not None:
+            self._warden.forget(self.pgid)
+            self.pgid = None
+
+    def _signal_group(self, number: int) -> None:
+        if self.pgid is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pgid, number)
