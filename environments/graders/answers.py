@@ -16,6 +16,13 @@ _LEAD_IN = re.compile(
 _VERB = re.compile(r"\b(?:is|are|equals|be)\b(?:\s+(?:equal to|exactly|therefore|thus)\b)?[:\s]*")
 _COMMAND = re.compile(r"\\[A-Za-z]+|\\?\$[^$]*\$")
 _WORD = re.compile(r"[A-Za-z]{2,}")
+_NUMBER = re.compile(r"(?<![\w.])-?\$?\d[\d,]*(?:\.\d+)?%?(?!\w)")
+_FORMULA = re.compile(r"[\\=^*+/<>()\[\]{}|]")
+_HEDGED = re.compile(
+    r"\b(?:not|no|never|more|less|fewer|greater|least|most|about|approximately|around|nearly|almost|over|under|between"
+    r"|than|or|and)\b|n't\b",
+    re.IGNORECASE,
+)
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*")
 
 
@@ -56,15 +63,33 @@ def unadorned(solution: str) -> str:
 
 
 def math_answer(solution: str) -> str:
-    """The last box; else what follows the last `answer is`; else, in a sentence, what follows its last verb."""
+    """The last box; else what follows the last `answer is`; else, in a sentence, what follows its last verb.
+
+    A sentence without such a verb that names one number, and no comparison, gives that number. Several
+    lines that each stand alone are several values.
+    """
     boxed = last_boxed(solution)
     if boxed is not None:
         return boxed
     text = unadorned(solution)
     line = text.splitlines()[-1] if text else ""
     if len(_WORD.findall(_COMMAND.sub(" ", line))) >= 2:
-        text = _after_last(_VERB, line) or text
+        text = _after_last(_VERB, line) or _only_number(line) or text
+    text = _listed(text)
     return re.sub(r"(?<=\S)\.$", "", text.strip()).removeprefix("=").strip()
+
+
+def _only_number(line: str) -> str | None:
+    """Of a sentence that begins with a word: `144 square inches` is a number with its unit already."""
+    numbers = _NUMBER.findall(line) if line[:1].isalpha() else []
+    return str(numbers[0]) if len(numbers) == 1 and not _FORMULA.search(line) and not _HEDGED.search(line) else None
+
+
+def _listed(text: str) -> str:
+    """Lines as a list, unless one of them goes on in the next."""
+    lines = [line.strip().rstrip(",") for line in text.splitlines() if line.strip()]
+    alone = all(line.count(one) == line.count(other) for line in lines for one, other in ("()", "[]", "{}"))
+    return ", ".join(lines) if alone and "\\begin" not in text else text
 
 
 def _plain(text: str) -> str:

@@ -7,6 +7,7 @@ cannot be judged at all is a fault; whatever a solution does to the grader makes
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,6 +25,8 @@ MAX_SOLUTION = 10_000
 MAX_ANSWER = 2_000
 """Characters of the answer in it."""
 MAX_DEPTH = 30
+_TWO_NUMBERS = re.compile(r"\d\s+\d")
+"""`18 27` is two numbers. The algebra would read it as one, a product or a mixed number."""
 
 
 class MathGrader:
@@ -123,6 +126,8 @@ class MathGrader:
         one, other = number(gold.text), number(answer.text)
         if one is not None and other is not None:
             return same_number(one, other)
+        if _TWO_NUMBERS.search(answer.text):
+            return False
         verdict = await self._pool.ask({"gold": gold.text, "answer": answer.text})
         return verdict.get("equal") is True
 

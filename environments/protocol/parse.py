@@ -26,7 +26,7 @@ _OPEN = re.compile(r"<(execute|solution)>")
 _CLOSE = re.compile(r"</(execute|solution)>")
 # A role marker or a bracket before the word is still an invented observation: `[INST] Observation:`.
 _INVENTED = re.compile(
-    r"^[^\S\n]*(?:(?:[*#>]|\[[^\]\n]{0,20}\]?|Assistant\S{0,12})[^\S\n]*){0,3}Observation\**[^\S\n]*[:：]|(?i:<observation>)",
+    r"^[^\S\n]*(?:(?:[*>]|\[[^\]\n]{0,20}\]?|Assistant\S{0,12})[^\S\n]*){0,3}Observation\**[^\S\n]*[:：]|(?i:<observation>)",
     re.MULTILINE,
 )
 _OTHER_SPEAKER = re.compile(r"^[^\S\n]*(?:Assistant|User|Human|System|Task)[^\S\n]*[:：]", re.MULTILINE)

@@ -16,8 +16,8 @@ from environments.protocol.tracebacks import brief
 from environments.types import CellError, CellResult, Observation, Rules, clean
 
 PIECES = st.sampled_from(
-    ["<execute>", "</execute>", "<solution>", "</solution>", "<thought>", "</thought>", "Observation:", "\nObservation:",
-     "```python\n", "Assistant：", "\n", " ", "print(1)", "42", "<observation>", "\ud800", "[INST] "]
+    ["<execute>", "</execute>", "<solution>", "</solution>", "<thought>", "</thought>", "Observation:",
+     "\nObservation:", "```python\n", "Assistant：", "\n", " ", "print(1)", "42", "<observation>", "\ud800", "[INST] "]
 )  # fmt: skip
 
 
@@ -44,6 +44,12 @@ PIECES = st.sampled_from(
         ("I ran it.\n[INST] Observation:\n5\n<solution>5</solution>", "malformed", "", "I ran it."),
         ("Observation：5\n<solution>5</solution>", "malformed", "", ""),
         ("The observation: it works. <solution>5</solution>", "solution", "5", None),
+        (
+            "<execute>\n# Observation: it is odd\nprint(1)\n</execute>",
+            "code",
+            "# Observation: it is odd\nprint(1)",
+            None,
+        ),
         ("<execute>\nclass A:\n    observation: str\n</execute>", "code", "class A:\n    observation: str", None),
     ],
 )
@@ -221,7 +227,7 @@ KeyError                                  Traceback (most recent call last)
 File /opt/x/lib/python3.11/site-packages/pandas/core/indexes/base.py:3641, in Index.get_loc(self, key)
    3640 try:
 -> 3641     return self._engine.get_loc(casted_key)
-   3642 
+   3642 else:
 
 File pandas/_libs/index.pyx:168, in pandas._libs.index.IndexEngine.get_loc()
 --> 168 'Could not get source, probably due dynamically evaluated source code.'

@@ -27,6 +27,10 @@ async def grader() -> AsyncIterator[MathGrader]:
 
 
 SAME = [
+    ("14", "Each person can have 14 slices."),
+    ("130000", "She made a profit of $130,000 then."),
+    ("1, 2", "x = 1\nx = 2"),
+    ("[1, 2]", "[1,\n 2]"),
     (r"\frac{1}{2}", "1/2"),
     (r"\frac{1}{2}", "0.5"),
     (r"\frac 12", r"\dfrac{1}{2}"),
@@ -131,6 +135,13 @@ SAME = [
 ]
 
 DIFFERENT = [
+    ("45", "18\n27"),
+    ("45", "18 27"),
+    ("486", "18 27"),
+    ("27", "18\n27"),
+    ("36", "Jim spends 36 hours on TV in 4 weeks."),
+    ("14", "More than 14 people."),
+    ("14", "They don't need 14 slices."),
     ("1952", "1985"),
     ("1952", "1953"),
     ("-5", "5"),

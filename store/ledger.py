@@ -1,0 +1,245 @@
+"""The ledger: what filters said of trajectories, the errors they read, and what was exported.
+
+A verdict counts as long as its trajectory has not gone on since; one of a filter that failed never
+does, so the next run judges again. What counts is never judged twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.orm import aliased
+
+from environments.types import ErrorEvent, Json, Trajectory, Verdict
+from store import load
+from store.schema import ErrorEventRow, ExportRow, RunRow, TrajectoryRow, VerdictRow
+from store.store import Store
+
+FAILED = "filter failed: "
+"""How the reason of a verdict begins when the filter itself failed."""
+
+_PAGE = 200
+_MANY = 10_000
+
+
+class Step(NamedTuple):
+    """A filter as a recipe applies it. `parameters` is their canonical JSON, defaults included."""
+
+    filter: str
+    version: int
+    parameters: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    trajectory_id: int
+    step: Step
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class StepTally:
+    """How many trajectories a step kept and, by reason, dropped of those that came to it."""
+
+    kept: int
+    dropped: Counter[str]
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+async def record_verdicts(store: Store, judgements: Sequence[Judgement]) -> None:
+    """Write verdicts; one that stands already as it is is left alone."""
+    await store.write(lambda connection: _write_verdicts(connection, judgements))
+
+
+async def record_events(store: Store, events: Mapping[int, Sequence[ErrorEvent]], version: int) -> None:
+    """Write the error events of trajectories, by their ids, in place of those read before."""
+    await store.write(lambda connection: _write_events(connection, events, version))
+
+
+async def record_page(
+    store: Store, judgements: Sequence[Judgement], events: Mapping[int, Sequence[ErrorEvent]], version: int
+) -> None:
+    """Both, in one transaction."""
+
+    def job(connection: Connection) -> None:
+        _write_events(connection, events, version)
+        _write_verdicts(connection, judgements)
+
+    await store.write(job)
+
+
+async def record_export(store: Store, *, path: str, form: str, recipe: Json, rows: int) -> None:
+    values = {"path": path, "format": form, "recipe": recipe, "rows": rows, "written": datetime.now(UTC)}
+    await store.write(lambda connection: connection.execute(insert(ExportRow).values(**values)))
+
+
+def _write_verdicts(connection: Connection, judgements: Sequence[Judgement]) -> None:
+    query = (
+        select(VerdictRow.__table__, TrajectoryRow.ended)
+        .join(TrajectoryRow, TrajectoryRow.id == VerdictRow.trajectory_id)
+        .where(VerdictRow.trajectory_id.in_({one.trajectory_id for one in judgements}))
+    )
+    known = {(row["trajectory_id"], _step_of(row)): row for row in connection.execute(query).mappings()}
+    new: list[dict[str, Any]] = []
+    for one in judgements:
+        values = {**asdict(one.verdict), "judged": datetime.now(UTC)}
+        row = known.get((one.trajectory_id, one.step))
+        if row is None:
+            new.append({"trajectory_id": one.trajectory_id, **one.step._asdict(), **values})
+        elif not _stands(row, one.verdict):
+            connection.execute(update(VerdictRow).where(VerdictRow.id == row["id"]).values(**values))
+    if new:
+        connection.execute(insert(VerdictRow), new)
+
+
+def _stands(row: RowMapping, verdict: Verdict) -> bool:
+    fresh = row["ended"] is not None and row["judged"] >= row["ended"]
+    return fresh and _plain(asdict(_verdict_of(row))) == _plain(asdict(verdict))
+
+
+def _write_events(connection: Connection, events: Mapping[int, Sequence[ErrorEvent]], version: int) -> None:
+    stored: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for row in connection.execute(_events_of(list(events))).mappings():
+        stored[row["trajectory_id"]].append({key: value for key, value in row.items() if key != "id"})
+    rows = {key: [_event_values(key, event, version) for event in found] for key, found in events.items()}
+    changed = [key for key in rows if _plain(rows[key]) != stored[key]]
+    connection.execute(delete(ErrorEventRow).where(ErrorEventRow.trajectory_id.in_(changed)))
+    new = [row for key in changed for row in rows[key]]
+    if new:
+        connection.execute(insert(ErrorEventRow), new)
+
+
+def _plain(value: Any) -> Any:
+    """As it will be read back: a tuple comes back a list."""
+    return json.loads(json.dumps(value))
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+async def verdicts_of(store: Store, trajectory_id: int) -> list[tuple[Step, Verdict]]:
+    query = select(VerdictRow.__table__).where(VerdictRow.trajectory_id == trajectory_id).order_by(VerdictRow.id)
+    return [(_step_of(row), _verdict_of(row)) for row in await store.read(query)]
+
+
+async def events_of(store: Store, trajectory_id: int) -> list[ErrorEvent]:
+    return [_event_of(row) for row in await store.read(_events_of([trajectory_id]))]
+
+
+async def kept_ids(store: Store, steps: Sequence[Step], run: str | None = None) -> list[int]:
+    """The trajectories that every step keeps, in the order of their ids."""
+    query = await _ended(store, run)
+    for step in steps:
+        verdict = aliased(VerdictRow)
+        query = query.join(verdict, _counts(verdict, step) & verdict.keep)
+    return [trajectory_id async for page in _pages(store, query, _MANY) for trajectory_id in page]
+
+
+async def kept_trajectories(store: Store, steps: Sequence[Step], run: str | None = None) -> AsyncIterator[Trajectory]:
+    """The same, whole, a page at a time."""
+    ids = await kept_ids(store, steps, run)
+    for start in range(0, len(ids), _PAGE):
+        async for trajectory in load.load_trajectories(store, ids=ids[start : start + _PAGE]):
+            yield trajectory
+
+
+async def unsettled_ids(
+    store: Store, steps: Sequence[Step], errors_version: int, run: str | None = None
+) -> AsyncIterator[list[int]]:
+    """Pages of the trajectories that the steps have not judged to the end, or whose errors an older version read."""
+    query = await _ended(store, run)
+    settled: ColumnElement[bool] = true()
+    for step in reversed(steps):
+        verdict = aliased(VerdictRow)
+        query = query.outerjoin(verdict, _counts(verdict, step))
+        judged = verdict.id.is_not(None) & ~verdict.reason.startswith(FAILED)
+        settled = and_(judged, or_(~verdict.keep, settled))
+    outdated = exists().where(ErrorEventRow.trajectory_id == TrajectoryRow.id, ErrorEventRow.version != errors_version)
+    async for page in _pages(store, query.where(~settled | outdated), _PAGE):
+        yield page
+
+
+async def tally(store: Store, steps: Sequence[Step], run: str | None = None) -> tuple[int, list[StepTally]]:
+    """How many trajectories there are, and what each step kept and dropped of those that came to it."""
+    query = await _ended(store, run)
+    seen = await store.read(query.with_only_columns(func.count()))
+    tallies = []
+    for step in steps:
+        verdict = aliased(VerdictRow)
+        query = query.join(verdict, _counts(verdict, step))
+        counted = query.with_only_columns(verdict.keep, verdict.reason, func.count().label("many"))
+        rows = await store.read(counted.group_by(verdict.keep, verdict.reason).order_by(verdict.reason))
+        kept = sum(row["many"] for row in rows if row["keep"])
+        tallies.append(StepTally(kept, Counter({row["reason"]: row["many"] for row in rows if not row["keep"]})))
+        query = query.where(verdict.keep)
+    return seen[0]["count"], tallies
+
+
+async def _ended(store: Store, run: str | None) -> Select[int]:
+    query = select(TrajectoryRow.id).where(TrajectoryRow.stop.is_not(None))
+    if run is None:
+        return query
+    await load.require_run(store, run)
+    return query.join(RunRow, RunRow.id == TrajectoryRow.run_id).where(RunRow.name == run)
+
+
+def _counts(verdict: Any, step: Step) -> ColumnElement[bool]:
+    """That this row is the step's verdict on the trajectory as it now is."""
+    return and_(
+        verdict.trajectory_id == TrajectoryRow.id,
+        verdict.filter == step.filter,
+        verdict.version == step.version,
+        verdict.parameters == step.parameters,
+        verdict.judged >= TrajectoryRow.ended,
+    )
+
+
+async def _pages(store: Store, query: Select[int], size: int) -> AsyncIterator[list[int]]:
+    after = 0
+    ordered = query.order_by(TrajectoryRow.id).limit(size)
+    while rows := await store.read(ordered.where(TrajectoryRow.id > after)):
+        yield [row["id"] for row in rows]
+        after = rows[-1]["id"]
+
+
+def _events_of(ids: Sequence[int]) -> Select[Any]:
+    return select(ErrorEventRow.__table__).where(ErrorEventRow.trajectory_id.in_(ids)).order_by(ErrorEventRow.id)
+
+
+def _step_of(row: RowMapping) -> Step:
+    return Step(row["filter"], row["version"], row["parameters"])
+
+
+def _verdict_of(row: RowMapping) -> Verdict:
+    return Verdict(row["keep"], row["reason"], row["evidence"])
+
+
+def _event_of(row: RowMapping) -> ErrorEvent:
+    return ErrorEvent(row["position"], row["kind"], row["signature"], row["detail"])
+
+
+def _event_values(trajectory_id: int, event: ErrorEvent, version: int) -> dict[str, Any]:
+    values = {"position": event.turn, "kind": event.kind, "signature": event.signature, "detail": event.detail}
+    return {"trajectory_id": trajectory_id, "version": version, **values}
