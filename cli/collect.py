@@ -23,66 +23,82 @@ def register(app: typer.Typer) -> None:
 def collect(
     env: Annotated[
         str | None,
-        typer.Option(help="math, gsm8k, tables:sql, tables:pandas or package.module:Class.", rich_help_panel=WORK),
+        typer.Option(
+            metavar="NAME", help="math, gsm8k, tables:sql, tables:pandas or package.module:Class.", rich_help_panel=WORK
+        ),
     ] = None,
     teacher: Annotated[
         list[str] | None,
         typer.Option(
-            help="provider:model[@base_url]; openai, anthropic, scripted:FILE, replay:PATH. May be repeated.",
+            metavar="TEACHER",
+            help="openai:MODEL, anthropic:MODEL, openai:MODEL@BASE_URL, scripted:FILE, replay:PATH. May be repeated.",
             rich_help_panel=WORK,
         ),
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="A file or hf:owner/name#split; without it, the bundled tasks.", rich_help_panel=WORK),
+        typer.Option(
+            metavar="SOURCE", help="A file or hf:owner/name#split; without it, the bundled tasks.", rich_help_panel=WORK
+        ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="At most so many tasks.", min=1, rich_help_panel=WORK)] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", help="At most so many tasks.", min=1, rich_help_panel=WORK)
+    ] = None,
     shuffle: Annotated[
         bool | None,
         typer.Option("--shuffle/--in-order", help="Draw the order of tasks by the seed.", rich_help_panel=WORK),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Draws the order, and seeds each session.", rich_help_panel=WORK)
+        int | None, typer.Option(metavar="N", help="Draws the order, and seeds each session.", rich_help_panel=WORK)
     ] = None,
     attempts: Annotated[
-        int | None, typer.Option(help="Attempts of each teacher at each task.", rich_help_panel=WORK)
+        int | None, typer.Option(metavar="N", help="Attempts of each teacher at each task.", rich_help_panel=WORK)
     ] = None,
     max_turns: Annotated[
-        int | None, typer.Option(help="Replies a rollout may take [5].", rich_help_panel=LIMITS)
+        int | None, typer.Option(metavar="N", help="Replies a rollout may take [5].", rich_help_panel=LIMITS)
     ] = None,
     max_solutions: Annotated[
-        int | None, typer.Option(help="Solutions it may propose [2].", rich_help_panel=LIMITS)
+        int | None, typer.Option(metavar="N", help="Solutions it may propose [2].", rich_help_panel=LIMITS)
     ] = None,
     policy: Annotated[
-        str | None, typer.Option(help="How replies are read: first-action or mint.", rich_help_panel=LIMITS)
+        str | None,
+        typer.Option(metavar="NAME", help="How replies are read: first-action or mint.", rich_help_panel=LIMITS),
     ] = None,
     cell_timeout: Annotated[
-        float | None, typer.Option(help="Seconds a cell may run [30].", rich_help_panel=LIMITS)
+        float | None, typer.Option(metavar="SECONDS", help="Seconds a cell may run [30].", rich_help_panel=LIMITS)
     ] = None,
     isolation: Annotated[
         str | None,
         typer.Option(
-            help="How the teacher's code is kept from this machine; none must be said aloud.", rich_help_panel=LIMITS
+            metavar="LEVEL",
+            help="How the teacher's code is kept from this machine; none must be said aloud.",
+            rich_help_panel=LIMITS,
         ),
     ] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Most tokens of a reply.", rich_help_panel=ASKING)] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(metavar="N", help="Most tokens of a reply.", rich_help_panel=ASKING)
+    ] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="Not taken by every provider.", rich_help_panel=ASKING)
+        float | None, typer.Option(metavar="X", help="Not taken by every provider.", rich_help_panel=ASKING)
     ] = None,
     effort: Annotated[
-        str | None, typer.Option(help="How hard a reasoning model thinks.", rich_help_panel=ASKING)
+        str | None, typer.Option(metavar="WORD", help="How hard a reasoning model thinks.", rich_help_panel=ASKING)
     ] = None,
     teacher_option: Annotated[
-        list[str] | None, typer.Option(help="Any other parameter of the provider, key=value.", rich_help_panel=ASKING)
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Any other parameter of the provider.", rich_help_panel=ASKING),
     ] = None,
     price: Annotated[
-        str | None, typer.Option(help="IN,OUT: dollars per million tokens, where unknown.", rich_help_panel=ASKING)
+        str | None,
+        typer.Option(metavar="IN,OUT", help="Dollars per million tokens, where unknown.", rich_help_panel=ASKING),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="A TOML file with any of these; flags come on top.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A TOML file with any of these; flags come on top.")
+    ] = None,
     run_name: Annotated[
         str | None, typer.Option("--run", help="The run's name; the same name goes on.", metavar="NAME")
     ] = None,
-    concurrency: Annotated[int | None, typer.Option(help="Trajectories at a time [8].", min=1)] = None,
+    concurrency: Annotated[int | None, typer.Option(metavar="N", help="Trajectories at a time [8].", min=1)] = None,
     store: Store = STORE,
     as_json: AsJson = False,
 ) -> None:

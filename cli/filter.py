@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from cli.options import STORE, AsJson, Recipe, Run, Store, print_json, run
+from cli.options import STORE, AsJson, Recipe, Run, Store, console, print_json, run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,13 +20,11 @@ def register(app: typer.Typer) -> None:
 
 def filter_(recipe: Recipe = "recovered", only_run: Run = None, store: Store = STORE, as_json: AsJson = False) -> None:
     """Judge every finished trajectory by a recipe, and show how many each step keeps."""
-    from rich.console import Console
-
     funnel = run(_filter(store, recipe, only_run))
     if as_json:
         print_json(funnel.as_json())
     else:
-        print_funnel(Console(), funnel)
+        print_funnel(console(), funnel)
 
 
 async def _filter(address: str, recipe: str, only_run: str | None) -> Funnel:
@@ -39,7 +37,7 @@ async def _filter(address: str, recipe: str, only_run: str | None) -> Funnel:
         return await filter_store(store, loaded, run=only_run)
 
 
-def print_funnel(console: Console, funnel: Funnel) -> None:
+def print_funnel(out: Console, funnel: Funnel) -> None:
     """The recipe's steps, what each left, and why it dropped the rest."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -56,4 +54,4 @@ def print_funnel(console: Console, funnel: Funnel) -> None:
         reasons = "; ".join(f"{reason} ({count:,})" for reason, count in step.dropped.most_common(3))
         bar = ProgressBar(max(funnel.seen, 1), step.kept, width=20)
         table.add_row(step.step.filter.name.replace("_", " "), share(step.kept, funnel.seen), bar, reasons)
-    console.print(table)
+    out.print(table)

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
 from cli import collect, demo, export, filter, runs, show, stats  # noqa: A004 - the command's own name
 from environments.faults import ErrataError
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(version("errata"))  # noqa: T201 - the command's data
+        raise typer.Exit
+
 
 app = typer.Typer(
     name="errata",
@@ -19,6 +29,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Begin with [bold]errata demo[/bold]: it needs no key and no network.",
 )
+
+
+@app.callback()
+def _errata(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_print_version)] = False,
+) -> None:
+    pass
+
+
 for module in (demo, collect, runs, show, stats, filter, export):
     module.register(app)
 

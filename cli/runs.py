@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from cli.options import STORE, AsJson, Store, print_json, run
+from cli.options import STORE, AsJson, Store, console, print_json, run
 
 if TYPE_CHECKING:
-    from store.queries import Group
+    from store.queries import Group, Sums
 
 
 def register(app: typer.Typer) -> None:
@@ -57,7 +57,6 @@ def _summary(name: str, groups: list[Group]) -> dict[str, object]:
 
 
 def _print_table(by_run: dict[str, list[Group]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from cli.words import dollars, share
@@ -66,21 +65,24 @@ def _print_table(by_run: dict[str, list[Group]]) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("run", "environment", "teacher"):
         table.add_column(heading, overflow="fold")
-    for heading in ("begun", "finished", "solved", "failed", "tokens", "cost"):
+    for heading in ("finished", "solved", "tokens", "cost"):
         table.add_column(heading, justify="right")
-    table.add_column("started")
+    table.add_column("started", no_wrap=True)
     for name, groups in by_run.items():
         sums = total(groups)
         table.add_row(
             name,
             "\n".join(sorted({group.environment for group in groups})),
             "\n".join(sorted({group.teacher for group in groups})),
-            f"{sums.trajectories:,}",
-            f"{sums.finished:,}",
+            _how_far(sums),
             share(sums.solved, sums.finished),
-            f"{sums.failed:,}",
             f"{sums.tokens_in + sums.tokens_out:,}",
             dollars(sums.cost, sums.unpriced),
             groups[0].started.astimezone().strftime("%Y-%m-%d %H:%M"),
         )
-    Console().print(table if by_run else "No run has begun in this store.")
+    console().print(table if by_run else "No run has begun in this store.")
+
+
+def _how_far(sums: Sums) -> str:
+    rest = {"failed": sums.failed, "unfinished": sums.unfinished}
+    return ", ".join([f"{sums.finished:,}", *(f"{count:,} {word}" for word, count in rest.items() if count)])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import STORE, AsJson, Store, print_json, run
+from cli.options import STORE, AsJson, Store, console, print_json, run
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -31,13 +31,11 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one trajectory turn by turn, with its errors and corrections marked."""
-    from rich.console import Console
-
     trajectory = run(_load(store, trajectory_id))
     if as_json:
         print_json(asdict(trajectory))
     else:
-        print_trajectory(Console(), trajectory, full=full)
+        print_trajectory(console(), trajectory, full=full)
 
 
 async def _load(address: str, trajectory_id: int) -> Trajectory:
@@ -48,21 +46,21 @@ async def _load(address: str, trajectory_id: int) -> Trajectory:
         return await load_trajectory(store, trajectory_id)
 
 
-def print_trajectory(console: Console, trajectory: Trajectory, *, full: bool = False) -> None:
+def print_trajectory(out: Console, trajectory: Trajectory, *, full: bool = False) -> None:
     from environments.errors import error_events
     from filters.recovery import recovery
 
     events = error_events(trajectory)
     found = recovery(trajectory, events)
-    console.print(_heading(trajectory, found))
+    out.print(_heading(trajectory, found))
     if full:
-        console.print(trajectory.prompt.system, style="dim", highlight=False, markup=False)
-    console.print(f"\n[bold]Task[/bold]\n{_escape(trajectory.task.prompt)}", highlight=False)
+        out.print(trajectory.prompt.system, style="dim", highlight=False, markup=False)
+    out.print(f"\n[bold]Task[/bold]\n{_escape(trajectory.task.prompt)}", highlight=False)
     for turn in trajectory.turns:
         mine = [event for event in events if event.turn == turn.index]
         fixed = [start for start, end in found.spans if end == turn.index]
         for part in _turn(turn, mine, fixed, full):
-            console.print(part, highlight=False)
+            out.print(part, highlight=False)
 
 
 def _heading(trajectory: Trajectory, found: Recovery) -> str:

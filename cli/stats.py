@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from cli.options import STORE, AsJson, Run, Store, print_json, run
+from cli.options import STORE, AsJson, Run, Store, console, print_json, run
 
 if TYPE_CHECKING:
     from store.queries import Group
@@ -76,6 +76,6 @@ def _print_table(groups: list[Group]) -> None:
             dollars(sums.cost / sums.solved) if sums.solved and not sums.unpriced else "–",
             classes(sums.errors),
         )
-    Console().print(table if groups else "No trajectory has begun in this store.")
+    console().print(table if groups else "No trajectory has begun in this store.")
     if groups and not any(group.sums.errors for group in groups):
         Console(stderr=True).print("Errors are counted by `errata filter`.", style="dim")

@@ -136,4 +136,5 @@ def _seed(run_seed: int, work: Work) -> int:
 
 def _where(error: Exception) -> str:
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno}). This is a fault in Errata or the environment."
+    place = f"{frame.filename}:{frame.lineno}"
+    return f"{type(error).__name__}: {error} ({place}). This is a fault in Errata or the environment."

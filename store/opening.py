@@ -32,7 +32,7 @@ class Engines:
 
     def __init__(self, address: str) -> None:
         self.url = _parse(address)
-        self.address = self.url.render_as_string(hide_password=True)
+        self.address = self.url.set(drivername=self.url.get_backend_name()).render_as_string(hide_password=True)
         if self.url.get_backend_name() == "sqlite":
             self.writer = _sqlite(self.url, "BEGIN IMMEDIATE")
             self.reader = _sqlite(self.url, "BEGIN")
