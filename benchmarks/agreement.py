@@ -89,12 +89,13 @@ def _compare(agreement: Agreement, trajectory: Trajectory, record: dict[str, Any
     agreement.runs += 1
     answers = [message["content"] for message in record["state"]["history"][2::2]]
     session_lost = False
+    uses_sympy = any("sympy" in turn.action.content for turn in trajectory.turns)
     for turn, theirs in zip(trajectory.turns, answers, strict=False):
         agreement.observations += 1
         if _says_the_same(turn, theirs):
             agreement.same_observation += 1
         else:
-            cause = _observation_cause(turn, theirs, session_lost)
+            cause = _observation_cause(turn, theirs, session_lost, uses_sympy)
             agreement.causes[f"observation: {cause}"] += 1
             ours, other = _body(turn.observation.text)[-160:], _body(theirs)[-160:]
             where = f"{trajectory.task.id} turn {turn.index + 1}"
@@ -151,7 +152,7 @@ def _error(output: str) -> str | None:
     return f"{found[-1][0]}: {found[-1][1]}".strip() if found else None
 
 
-def _observation_cause(turn: Turn, theirs: str, session_lost: bool) -> str:
+def _observation_cause(turn: Turn, theirs: str, session_lost: bool, uses_sympy: bool) -> str:
     ours, body, code = _body(turn.observation.text), _body(theirs), turn.action.content
     result = turn.observation.result
     error, their_error = _error(ours) or "", _error(body) or ""
@@ -166,7 +167,7 @@ def _observation_cause(turn: Turn, theirs: str, session_lost: bool) -> str:
         "math.gcd took two arguments in their Python 3.8": "gcd expected 2 arguments" in their_error,
         "numpy 2 shows a number's type": "np.float64" in ours,
         "the same exception, in other words in our release of sympy": same_name,
-        "another result of our release of sympy": "sympy" in code or "isprime" in code,
+        "another result of our release of sympy": uses_sympy,
     }
     return next((cause for cause, holds in rules.items() if holds), f"unexplained ({turn.action.kind})")
 

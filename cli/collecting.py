@@ -8,23 +8,28 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Self
 
 from cli.progress import Progress, Tally
 from collectors.config import RunConfig, make_config
 from collectors.run import Collection
-from collectors.teachers.teacher import Teacher, make_teacher
+from collectors.teachers.teacher import Teacher, TeacherSpec, make_teacher
 from environments.environment import Environment, make_environment
 from environments.faults import UsageError
 from environments.kernels import KernelHost, choose_isolation
 from environments.sources import load_tasks
 from environments.types import Json, Task
+from store.recordings import read_recordings
 from store.store import open_store
+
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +49,28 @@ class Plan:
     def make(cls, values: Mapping[str, Any], store: str, *, only: frozenset[str] | None = None) -> Self:
         """Checks everything that can be checked before anything is opened. Raises `UsageError`."""
         values = dict(values)
-        run, limit = values.pop("run", None), values.pop("limit", None)
-        concurrency, asked = values.pop("concurrency", 8), values.pop("isolation", None)
-        store = values.pop("store", store)
+        limit, concurrency = _count(values, "limit"), _count(values, "concurrency") or 8
+        run, asked = _word(values, "run"), _word(values, "isolation")
         if "env" not in values:
             raise UsageError("no environment: give --env, such as --env math.")
         if not values.get("teachers"):
             raise UsageError("no teacher: give --teacher, such as --teacher openai:gpt-5.5.")
         config = make_config(values)
         return cls(run or _name(config), config, store, choose_isolation(asked), concurrency, limit, only)
+
+
+def _count(values: dict[str, Any], name: str) -> int | None:
+    value = values.pop(name, None)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise UsageError(f"{name} must be a whole number of at least 1, not {value!r}.")
+    return value
+
+
+def _word(values: dict[str, Any], name: str) -> str | None:
+    value = values.pop(name, None)
+    if value is not None and (not isinstance(value, str) or not value or len(value) > _LONGEST_NAME):
+        raise UsageError(f"{name} must be a text of 1 to {_LONGEST_NAME} characters, not {value!r}.")
+    return value
 
 
 @dataclass(slots=True)
@@ -103,7 +121,10 @@ def _tasks(plan: Plan, environment: Environment) -> Sequence[Task]:
 
 
 async def _teachers(plan: Plan, stack: AsyncExitStack) -> list[Teacher]:
-    teachers = [make_teacher(name, plan.config.sampling) for name in plan.config.teachers]
+    specs = [TeacherSpec.parse(name) for name in plan.config.teachers]
+    stores = [spec.target for spec in specs if spec.provider == "replay" and "://" in spec.target]
+    recordings = {store: await read_recordings(store) for store in stores}
+    teachers = [make_teacher(spec.name, plan.config.sampling, recordings=recordings.__getitem__) for spec in specs]
     for teacher in teachers:
         stack.push_async_callback(teacher.aclose)
     return teachers
@@ -135,5 +156,18 @@ def _name(config: RunConfig) -> str:
 
 
 def _provenance() -> dict[str, Json]:
+    """The versions that decide what a run makes, and the revision of the code where it is a checkout."""
     names = ("errata", "ipykernel", "ipython", "numpy", "pandas", "sympy", "math-verify", "openai", "anthropic")
-    return {"python": sys.version.split()[0], **{name: version(name) for name in names}}
+    versions = {name: version(name) for name in names}
+    return {"python": sys.version.split()[0], "platform": sys.platform, "revision": _revision(), **versions}
+
+
+def _revision() -> str | None:
+    folder = Path(__file__).resolve().parent.parent
+    if not (folder / ".git").exists():
+        return None
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()  # noqa: S603 - our words only
+    except (OSError, subprocess.SubprocessError):
+        return None

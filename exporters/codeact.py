@@ -56,7 +56,7 @@ def row_id(trajectory: Trajectory) -> str:
     model = next((turn.reply.model for turn in trajectory.turns if turn.reply.model), trajectory.teacher)
     limits = f"max{rules.max_turns}_p{rules.max_solutions}"
     setting = f"{limits}+{trajectory.run}+a{trajectory.attempt}+t{trajectory.id}"
-    parts = ("errata", kind, task.environment, task.id.removeprefix(f"{family}/"), model, setting)
+    parts = ("errata", kind, task.environment, task.id.removeprefix(f"{task.environment}/"), model, setting)
     return "/".join(part.replace("/", "-") for part in parts)
 
 
