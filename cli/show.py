@@ -52,7 +52,7 @@ def print_trajectory(out: Console, trajectory: Trajectory, *, full: bool = False
 
     events = error_events(trajectory)
     found = recovery(trajectory, events)
-    out.print(_heading(trajectory, found))
+    out.print(_heading(trajectory, found), highlight=False)
     if full:
         out.print(trajectory.prompt.system, style="dim", highlight=False, markup=False)
     out.print(f"\n[bold]Task[/bold]\n{_escape(trajectory.task.prompt)}", highlight=False)
@@ -99,7 +99,10 @@ def _turn(turn: Turn, events: list[ErrorEvent], fixed: list[int], full: bool) ->
         yield Syntax(code, "python", theme="ansi_dark", word_wrap=True, background_color="default")
     if after:
         yield Text(after, style="bold")
-    yield Text(_shortened(turn.observation.text, full), style="red" if events else "dim")
+    if turn.grade and turn.grade.correct:
+        yield "[green]accepted[/green]"  # The observation of a last turn is stored, and was never sent.
+    else:
+        yield Text(_shortened(turn.observation.text, full), style="red" if events else "dim")
 
 
 def _split(turn: Turn) -> tuple[str, str, str]:
