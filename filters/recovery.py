@@ -85,7 +85,9 @@ def _mends_statement(course: _Course, event: ErrorEvent, turn: Turn) -> bool:
         return holds(code, failing) and canonical(course.code(event.turn)) != canonical(code)
     if holds(code, failing):
         return _was_supplied(course, event, turn) and linked(failing, code)
-    return linked(failing, doing(code), missing(event))
+    # To look elsewhere mends nothing, save where a misspelt name was only to be looked at.
+    misspelt = event.detail.get("name") == "NameError" and not doing(failing)
+    return linked(failing, code if misspelt else doing(code), missing(event))
 
 
 def _was_supplied(course: _Course, event: ErrorEvent, turn: Turn) -> bool:

@@ -73,6 +73,7 @@ FIXED = {
         "def ratio(a, b):\n    return a / b\nshare = ratio(4, 0)",
         "def ratio(a, b):\n    return a / b if b else 2\nshare = ratio(4, 0)",
     ),
+    "a name to be printed spelt rightly": ("total = 2\nprint(totl)", "print(total)"),
     "a bracket closed": ("total = sum([1, 1]\nprint(total)", "total = sum([1, 1])\nprint(total)"),
     "an assertion that holds of changed code": (
         "def twice(x):\n    return x + 1\nassert twice(3) == 6",
@@ -92,6 +93,7 @@ async def test_a_later_cell_that_changes_what_failed_and_runs_is_a_fix(
 
 BYPASSED = {
     "another approach": ("y = math.sqroot(4)", "print(1 + 1)"),
+    "looking at another attribute": ("print(df.Yeer)", "print(df.columns)"),
     "looking at the columns": ("years = df['Yeer'].tolist()", "print(df.columns)"),
     "looking at another column": ("years = df[df['Yeer'] == 1990]['Name'].tolist()", "print(df['Name'].head())"),
     "the same line where it cannot fail": (
