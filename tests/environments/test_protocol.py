@@ -218,6 +218,9 @@ def test_observations_differ_by_what_they_say_and_not_by_noise() -> None:
     assert same("took 1.2 ms", "took 903 ms")
     assert same("\x1b[31mred\x1b[0m", "red")
     assert same("Cell In[3], line 1", "Cell In[4], line 1")
+    stopped = [Observation(text, CellResult(timed_out=True)) for text in ("in f()", "in g()")]
+    assert same_observation(*stopped)
+    assert not same_observation(stopped[0], Observation("1", CellResult("1")))
     assert not same("41", "42")
     assert not same("x = 12", "x = 13")
 
