@@ -114,7 +114,10 @@ async def carry_out(plan: Plan) -> Ended:
 def _tasks(plan: Plan, environment: Environment) -> Sequence[Task]:
     config = plan.config
     seed = config.seed if config.shuffle else None
-    loaded = load_tasks(environment, config.data or environment.demo, limit=plan.limit, seed=seed)
+    source = config.data or environment.demo
+    if source is None:
+        raise UsageError(f"{config.env} has no bundled tasks; give --data.")
+    loaded = load_tasks(environment, source, limit=plan.limit, seed=seed)
     for problem in loaded.problems:
         print(problem, file=sys.stderr)  # noqa: T201 - prose for people goes to stderr
     return [task for task in loaded.tasks if plan.only is None or task.id in plan.only]

@@ -102,7 +102,8 @@ class Progress:
     ) -> None:
         if self._live:
             self._live.stop()
-        self.say(self._line())
+        if self.tally.total:
+            self.say(self._line())
 
     # -- collectors.attempt.Observer -------------------------------------------------------------
 

@@ -59,8 +59,8 @@ class Environment(ABC):
     """As in the registry, variant included: `tables:sql`."""
     preload: tuple[str, ...] = ()
     """Modules worth importing in a kernel before the first turn."""
-    demo: str
-    """Path of the bundled tasks, which stand in where no data is given."""
+    demo: str | None = None
+    """Path of bundled tasks, which stand in where no data is given."""
 
     def __init__(self, variant: str | None = None) -> None:
         if variant is not None:

@@ -150,7 +150,7 @@ async def events_of(store: Store, trajectory_id: int) -> list[ErrorEvent]:
 
 async def kept_ids(store: Store, steps: Sequence[Step], run: str | None = None) -> list[int]:
     """The trajectories that every step keeps, in the order of their ids."""
-    query = await _ended(store, run)
+    query = await _finished(store, run)
     for step in steps:
         verdict = aliased(VerdictRow)
         query = query.join(verdict, _counts(verdict, step) & verdict.keep)
@@ -169,7 +169,7 @@ async def unsettled_ids(
     store: Store, steps: Sequence[Step], errors_version: int, run: str | None = None
 ) -> AsyncIterator[list[int]]:
     """Pages of the trajectories that the steps have not judged to the end, or whose errors an older version read."""
-    query = await _ended(store, run)
+    query = await _finished(store, run)
     settled: ColumnElement[bool] = true()
     for step in reversed(steps):
         verdict = aliased(VerdictRow)
@@ -183,7 +183,7 @@ async def unsettled_ids(
 
 async def tally(store: Store, steps: Sequence[Step], run: str | None = None) -> tuple[int, list[StepTally]]:
     """How many trajectories there are, and what each step kept and dropped of those that came to it."""
-    query = await _ended(store, run)
+    query = await _finished(store, run)
     seen = await store.read(query.with_only_columns(func.count()))
     tallies = []
     for step in steps:
@@ -197,8 +197,9 @@ async def tally(store: Store, steps: Sequence[Step], run: str | None = None) -> 
     return seen[0]["count"], tallies
 
 
-async def _ended(store: Store, run: str | None) -> Select[int]:
-    query = select(TrajectoryRow.id).where(TrajectoryRow.stop.is_not(None))
+async def _finished(store: Store, run: str | None) -> Select[int]:
+    """What infrastructure ended is no sample: it is not judged, and will be tried again."""
+    query = select(TrajectoryRow.id).where(TrajectoryRow.stop.is_not(None), TrajectoryRow.stop != "failed")
     if run is None:
         return query
     await load.require_run(store, run)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from environments.faults import UsageError
 from environments.types import Call, Json, Outcome, Prompt, Reply, Rules, Run, Task, Turn, Work
@@ -116,8 +116,7 @@ class TrajectoryLog:
     async def turn(self, turn: Turn) -> Turn:
         def job(connection: Connection) -> None:
             self._observe(connection, turn)
-            if turn.grade:
-                self._grade(connection, turn)
+            self._regrade(connection, turn)
 
         await self._store.write(job)
         return turn
@@ -143,7 +142,8 @@ class TrajectoryLog:
         def job(connection: Connection) -> None:
             later = (TurnRow.trajectory_id == self._id, TurnRow.position > turn.index, ~TurnRow.abandoned)
             connection.execute(update(TurnRow).where(*later).values(abandoned=True))
-            self._observe(connection, turn, superseded=records.turn_values(recorded))
+            self._observe(connection, turn, superseded=records.outcome_values(recorded))
+            self._regrade(connection, turn)
             diverged = update(TrajectoryRow).where(TrajectoryRow.id == self._id).values(diverged_at=turn.index)
             connection.execute(diverged)
 
@@ -161,10 +161,11 @@ class TrajectoryLog:
         values = {**records.turn_values(turn), "observed": _now(), **more}
         connection.execute(update(TurnRow).where(self._place(turn)).values(**values))
 
-    def _grade(self, connection: Connection, turn: Turn) -> None:
+    def _regrade(self, connection: Connection, turn: Turn) -> None:
         row = connection.execute(select(TurnRow.id).where(self._place(turn))).scalar_one()
-        values = asdict(turn.grade) if turn.grade else {}
-        connection.execute(insert(GradeRow).values(turn_id=row, **values))
+        connection.execute(delete(GradeRow).where(GradeRow.turn_id == row))
+        if turn.grade:
+            connection.execute(insert(GradeRow).values(turn_id=row, **asdict(turn.grade)))
 
 
 def _task_row(connection: Connection, task: Task) -> int:

@@ -36,6 +36,9 @@ async def read_recordings(address: str) -> dict[tuple[str, int], list[Reply]]:
     for row in rows:
         work = (row["task_id"], row["attempt"])
         if recorded_by.setdefault(work, row["trajectory_id"]) != row["trajectory_id"]:
-            raise UsageError(f"{address} recorded {work[0]} more than once; name one run, as in {url}#RUN.")
+            raise UsageError(
+                f"{address} recorded {work[0]} more than once, and a recording holds it once: "
+                f"name a run of one teacher, as in {url}#RUN."
+            )
         replies.setdefault(work, []).append(records.reply_of(row))
     return replies

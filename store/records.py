@@ -92,6 +92,11 @@ def turn_values(turn: Turn) -> dict[str, Any]:
     }
 
 
+def outcome_values(turn: Turn) -> dict[str, Any]:
+    """What came of a reply, grade and all, as JSON: what a resume that diverged has superseded."""
+    return {**turn_values(turn), "grade": asdict(turn.grade) if turn.grade else None}
+
+
 def turn_of(row: Row) -> Turn:
     """From a row of `turns` joined with its grade (columns `correct`, `score`, `tests`, `note`)."""
     action = Action(**{**row["action"], "oddities": tuple(row["action"]["oddities"])})

@@ -136,7 +136,7 @@ async def test_a_filter_that_failed_is_asked_again_and_stands_in_the_tally(store
 
 async def test_a_verdict_ceases_to_count_when_its_trajectory_goes_on(store: Store) -> None:
     trajectory = replace(sample(0), turns=())
-    one = (await put(store, trajectory, Outcome("failed", "no network"))).id
+    one = (await put(store, trajectory, Outcome("max_turns"))).id
     await ledger.record_verdicts(store, [Judgement(one, FIRST, YES)])
     assert await ledger.kept_ids(store, [FIRST]) == [one]
     assert (await put(store, sample(0))).id == one
@@ -144,6 +144,12 @@ async def test_a_verdict_ceases_to_count_when_its_trajectory_goes_on(store: Stor
     assert await unsettled(store, FIRST) == [one]
     await ledger.record_verdicts(store, [Judgement(one, FIRST, YES)])
     assert await ledger.kept_ids(store, [FIRST]) == [one]
+
+
+async def test_what_infrastructure_ended_is_no_sample(store: Store) -> None:
+    await put(store, replace(sample(0), turns=()), Outcome("failed", "no network"))
+    assert await unsettled(store, FIRST) == []
+    assert (await ledger.tally(store, [FIRST]))[0] == 0
 
 
 async def test_an_export_is_written_down(store: Store) -> None:

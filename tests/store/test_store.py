@@ -114,8 +114,11 @@ async def test_a_branch_takes_the_place_of_what_it_contradicts_and_keeps_both(ad
         for each in (turn(0), turn(1), turn(2)):
             await log.reply(each.index, each.reply)
             await log.turn(each)
-        other = Turn(1, reply(), turn(1).action, Observation("another", CellResult("2")))
-        await log.branch(other, turn(1))
+        graded = turn(1, correct=False)
+        other = Turn(1, reply(), turn(1).action, Observation("another", CellResult("2")), Grade(True, 1.0))
+        await log.branch(graded, turn(1))
+        assert (await load_partial(store, trajectory_id)).turns == (turn(0), graded)
+        await log.branch(other, graded)
         assert (await load_partial(store, trajectory_id)).turns == (turn(0), other)
         await log.reply(2, reply("again"))
         query = text("SELECT count(*) AS n FROM turns WHERE abandoned OR superseded IS NOT NULL")
