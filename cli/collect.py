@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.options import STORE, AsJson, Store, print_json, run
+from cli.options import STORE, AsJson, Store, print_json, run, without_password
 from environments.faults import UsageError
 
 WORK, ASKING, LIMITS = "What to collect", "How the teacher is asked", "What a rollout may do"
@@ -121,7 +121,8 @@ def collect(
     if as_json:
         print_json(ended.as_json())
     if ended.interrupted:
-        _say(f"Stopped; all that was bought is kept. To go on: {shlex.join(['errata', *sys.argv[1:]])}")
+        kept = "what was committed is kept" if ended.hurried else "all that was bought is kept"
+        _say(f"Stopped; {kept}. To go on: {without_password(shlex.join(['errata', *sys.argv[1:]]))}")
         raise typer.Exit(130)
     if ended.failed:
         _say(f"{ended.failed:,} could not be done by a fault of infrastructure; the same command tries them again.")
@@ -135,7 +136,7 @@ def _say(text: str) -> None:
 
 
 def _store_flag(store: str) -> str:
-    return "" if store == STORE else f" --store {shlex.quote(store)}"
+    return "" if store == STORE else f" --store {shlex.quote(without_password(store))}"
 
 
 def _file(path: Path | None) -> dict[str, Any]:

@@ -81,6 +81,8 @@ class Ended:
     tally: Tally
     failed: int = 0
     interrupted: bool = False
+    hurried: bool = False
+    """It was told twice to stop, and did not wait for the replies under way."""
 
     def as_json(self) -> dict[str, object]:
         return {"run": self.run, **self.tally.as_json(), "failed": self.failed, "interrupted": self.interrupted}
@@ -105,9 +107,10 @@ async def carry_out(plan: Plan) -> Ended:
             try:
                 await collection.collect(plan.concurrency)
             except asyncio.CancelledError:
-                if not collection.stopping:
+                if not collection.stopping.is_set():
                     raise
-        ended.failed, ended.interrupted = collection.failed, collection.stopping
+                ended.hurried = True
+        ended.failed, ended.interrupted = collection.failed, collection.stopping.is_set()
         return ended
 
 
@@ -138,7 +141,7 @@ def _stopped_gently(collection: Collection, progress: Progress) -> Iterator[None
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
     def on_signal() -> None:
-        if collection.stopping and task:
+        if collection.stopping.is_set() and task:
             task.cancel()
             return
         collection.stop()

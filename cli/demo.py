@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import run
-from environments.faults import UsageError
+from environments.faults import ErrataError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,7 +79,11 @@ async def _collect(address: str) -> None:
     recorded = frozenset(task for task, _ in read_tape(DEMO_TAPE))
     for environment in ENVIRONMENTS:
         values = {"env": environment, "teachers": [TEACHER], "run": environment.replace(":", "-"), "isolation": "none"}
-        await carry_out(Plan.make(values, address, only=recorded))
+        ended = await carry_out(Plan.make(values, address, only=recorded))
+        if ended.interrupted:
+            raise typer.Exit(130)
+        if ended.failed:
+            raise ErrataError(f"{ended.failed} of the demo's {environment} runs failed, for the reasons above.")
 
 
 async def _telling(store: Store, recipe: Recipe) -> Trajectory:

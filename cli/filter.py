@@ -41,11 +41,12 @@ def print_funnel(out: Console, funnel: Funnel) -> None:
     """The recipe's steps, what each left, and why it dropped the rest."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
+    from rich.text import Text
 
     from cli.words import share
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column(f"recipe {funnel.recipe.name}")
+    table.add_column(Text(f"recipe {funnel.recipe.name}"))
     table.add_column("kept", justify="right")
     table.add_column("")
     table.add_column("dropped because")
@@ -53,5 +54,5 @@ def print_funnel(out: Console, funnel: Funnel) -> None:
     for step in funnel.steps:
         reasons = "; ".join(f"{reason} ({count:,})" for reason, count in step.dropped.most_common(3))
         bar = ProgressBar(max(funnel.seen, 1), step.kept, width=20)
-        table.add_row(step.step.filter.name.replace("_", " "), share(step.kept, funnel.seen), bar, reasons)
+        table.add_row(step.step.filter.name.replace("_", " "), share(step.kept, funnel.seen), bar, Text(reasons))
     out.print(table)

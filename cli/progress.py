@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from cli.words import classes, dollars, duration, share
 from environments.errors import error_events
@@ -128,12 +129,12 @@ class Progress:
             self.say(self._line())
 
     def warned(self, message: str) -> None:
-        self._console.print(message, style="yellow", highlight=False, soft_wrap=True)
+        self._console.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
     # --------------------------------------------------------------------------------------------
 
     def say(self, message: str) -> None:
-        self._console.print(message, highlight=False, soft_wrap=True)
+        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
 
     def _line(self) -> str:
         parts = [
@@ -159,9 +160,9 @@ class Progress:
         table = Table.grid(padding=(0, 2))
         ahead = f"{duration(left)} left" if left is not None else "…"
         bar = ProgressBar(total=max(tally.total, 1), completed=tally.done, width=40)
-        table.add_row(f"[bold]{self._title}[/bold]", bar, f"{tally.done:,}/{tally.total:,} · {ahead}")
+        table.add_row(Text(self._title, style="bold"), bar, f"{tally.done:,}/{tally.total:,} · {ahead}")
         for name, value in self._facts():
-            table.add_row(f"[dim]{name}[/dim]", value)
+            table.add_row(Text(name, style="dim"), Text(value))
         if self._note:
-            table.add_row("[dim]last fault[/dim]", f"[yellow]{self._note[:100]}[/yellow]")
+            table.add_row(Text("last fault", style="dim"), Text(self._note[:100], style="yellow"))
         return table

@@ -58,6 +58,7 @@ def _summary(name: str, groups: list[Group]) -> dict[str, object]:
 
 def _print_table(by_run: dict[str, list[Group]]) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from cli.words import dollars, share
     from store.queries import total
@@ -71,9 +72,9 @@ def _print_table(by_run: dict[str, list[Group]]) -> None:
     for name, groups in by_run.items():
         sums = total(groups)
         table.add_row(
-            name,
-            "\n".join(sorted({group.environment for group in groups})),
-            "\n".join(sorted({group.teacher for group in groups})),
+            Text(name),
+            Text("\n".join(sorted({group.environment for group in groups}))),
+            Text("\n".join(sorted({group.teacher for group in groups}))),
             _how_far(sums),
             share(sums.solved, sums.finished),
             f"{sums.tokens_in + sums.tokens_out:,}",

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def show(
-    trajectory_id: Annotated[int, typer.Argument(metavar="ID", help="A trajectory's number.")],
+    trajectory_id: Annotated[int, typer.Argument(metavar="ID", help="A trajectory's number.", min=1, max=2**63 - 1)],
     full: Annotated[bool, typer.Option("--full", help="Show long observations whole, and the prompt.")] = False,
     store: Store = STORE,
     as_json: AsJson = False,
@@ -89,7 +89,7 @@ def _turn(turn: Turn, events: list[ErrorEvent], fixed: list[int], full: bool) ->
     from rich.syntax import Syntax
     from rich.text import Text
 
-    marks = [f"[bold red]✗ {event.kind} {_escape(event.signature)[:100]}[/bold red]" for event in events]
+    marks = [f"[bold red]✗ {event.kind} {_escape(event.signature[:100])}[/bold red]" for event in events]
     marks += [f"[bold green]✓ fixes the error of turn {start + 1}[/bold green]" for start in fixed]
     yield f"\n[bold cyan]Turn {turn.index + 1}[/bold cyan]  {'   '.join(marks)}"
     before, code, after = _split(turn)

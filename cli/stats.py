@@ -53,6 +53,7 @@ def _record(group: Group) -> dict[str, object]:
 def _print_table(groups: list[Group]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from cli.words import classes, dollars, share
 
@@ -65,9 +66,9 @@ def _print_table(groups: list[Group]) -> None:
     for group in groups:
         sums = group.sums
         table.add_row(
-            group.run,
-            group.environment,
-            group.teacher,
+            Text(group.run),
+            Text(group.environment),
+            Text(group.teacher),
             f"{sums.finished:,}",
             share(sums.solved, sums.finished),
             f"{sums.turns / sums.trajectories:.1f}",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import traceback
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from collectors.rollout import Ask, Rollout
 from collectors.teachers.retry import RetryPolicy, ask
 from collectors.teachers.teacher import Teacher
 from environments.environment import Environment
-from environments.faults import ErrataError, InfrastructureFault
+from environments.faults import ErrataError, InfrastructureFault, StoreFault
 from environments.kernels import KernelHost
 from environments.types import Call, Json, Outcome, Prompt, Reply, Request, Rules, Task, Trajectory, Work
 from store.load import load_partial
@@ -70,26 +70,27 @@ class Workshop:
     provenance: Mapping[str, Json]
     retries: RetryPolicy
     observer: Observer
-    stopping: Callable[[], bool]
+    stopping: asyncio.Event
 
     async def attempt(self, item: Item) -> None:
         """Play one trajectory to its end and write its outcome.
 
-        Raises `Stopped`; raises `InfrastructureFault` after the trajectory was marked failed.
+        Raises `Stopped`; `StoreFault`; `InfrastructureFault` after the trajectory was marked failed.
         """
         seed = _seed(self.seed, item.work)
         beginning = Beginning(item.work, item.task_row, self.prompt, self.kernels.isolation, seed, self.provenance)
         trajectory_id = await begin_trajectory(self.store, self.run_id, beginning)
         log = TrajectoryLog(self.store, trajectory_id)
         try:
-            rollout, outcome = await self._play(item, trajectory_id, log)
+            with _boundary():
+                rollout, outcome = await self._play(item, trajectory_id, log)
         except InfrastructureFault as fault:
             await log.end(Outcome("failed", str(fault)))
             raise
         await log.end(outcome)
         self.observer.ended(
             Trajectory(
-                trajectory_id, self.run, item.task, item.teacher.name, item.attempt, self.prompt, self.rules,
+                trajectory_id, self.run, item.task, item.teacher.name, item.attempt, rollout.prompt, self.rules,
                 rollout.turns, outcome, self.kernels.isolation, seed, self.provenance,
             )
         )  # fmt: skip
@@ -97,35 +98,53 @@ class Workshop:
     async def _play(self, item: Item, trajectory_id: int, log: TrajectoryLog) -> tuple[Rollout, Outcome]:
         partial = await load_partial(self.store, trajectory_id)
         resumed = Resumed(self._asker(item, log), log, partial)
-        try:
-            async with AsyncExitStack() as stack:
-                episode = await stack.enter_async_context(self.environment.episode(item.task))
-                setup = self.environment.setup(item.task)
-                session = await stack.enter_async_context(
-                    await self.kernels.session(setup=setup, preload=self.environment.preload, seed=partial.seed)
-                )
-                rollout = Rollout(episode, session, resumed.ask, resumed, self.prompt, self.rules, item.attempt)
-                return rollout, await rollout.play()
-        except (ErrataError, Stopped, asyncio.CancelledError):
-            raise
-        except Exception as error:  # The boundary: a fault in an environment must not end the other trajectories.
-            raise InfrastructureFault(_where(error)) from error
+        async with AsyncExitStack() as stack:
+            episode = await stack.enter_async_context(self.environment.episode(item.task))
+            setup = self.environment.setup(item.task)
+            session = await stack.enter_async_context(
+                await self.kernels.session(setup=setup, preload=self.environment.preload, seed=partial.seed)
+            )
+            rollout = Rollout(
+                episode, session, resumed.ask, resumed, partial.prompt, self.rules, item.attempt, resumed.done
+            )
+            return rollout, await rollout.play()
 
     def _asker(self, item: Item, log: TrajectoryLog) -> Ask:
         async def logged(call: Call) -> None:
             await log.call(call)
             self.observer.called(item.teacher.name, call)
-            if call.fault and self.stopping():
-                raise Stopped
 
         async def ask_teacher(request: Request) -> Reply:
-            if self.stopping():
+            if self.stopping.is_set():
                 raise Stopped
-            reply = await ask(item.teacher, request, self.retries, logged)
+            self.store.require_room()
+            reply = await ask(item.teacher, request, self.retries, logged, sleep=self._pause)
             self.observer.replied(reply)
             return reply
 
         return ask_teacher
+
+    async def _pause(self, seconds: float) -> None:
+        """Between two attempts at a provider. Raises `Stopped` as soon as the run is being stopped."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.stopping.wait()
+        except TimeoutError:
+            return
+        raise Stopped
+
+
+@contextmanager
+def _boundary() -> Iterator[None]:
+    """A fault in an environment, ours or a third party's, ends its own trajectory and no other."""
+    try:
+        yield
+    except (InfrastructureFault, StoreFault, Stopped):
+        raise
+    except ErrataError as error:
+        raise InfrastructureFault(str(error)) from error
+    except Exception as error:
+        raise InfrastructureFault(_where(error)) from error
 
 
 def _seed(run_seed: int, work: Work) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, cast
 
@@ -71,7 +72,7 @@ def _refuse_unknown(values: Mapping[str, Any], kind: type, prefix: str = "") -> 
 def _refuse_senseless(config: RunConfig) -> None:
     numbers = {"attempts": config.attempts, **{f"rules.{k}": v for k, v in asdict(config.rules).items()}}
     for name, value in numbers.items():
-        if isinstance(value, int | float) and value <= 0:
+        if isinstance(value, int | float) and not 0 < value < inf:
             raise UsageError(f"{name} must be more than 0, not {value}.")
     if not config.teachers:
         raise UsageError("no teacher: give --teacher provider:model.")

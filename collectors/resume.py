@@ -1,8 +1,9 @@
 """Going on with a trajectory that an earlier process left unfinished.
 
-The recorded replies are handed back and their cells run again in a fresh session with the same seed.
-As long as the observations agree, the recorded turns stand and nothing is bought; where one differs,
-the new observation takes its place and the teacher is asked anew from there.
+After a timeout or a death its session was a fresh one anyway, so the turns up to there are taken as they
+are. The recorded replies after that are handed back and their cells run again with the same seed. As long
+as the observations agree, the recorded turns stand and nothing is bought; where one differs, the new
+observation takes its place and the teacher is asked anew from there.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ class Resumed:
         self._log = log
         self._turns = partial.turns
         self._pending = partial.pending
+        self.done = partial.turns[: _fresh_from(partial.turns)]
+        """Turns that need not be run again."""
 
     async def ask(self, request: Request) -> Reply:
         return self._recorded_reply(request.turn) or await self._ask(request)
@@ -44,3 +47,9 @@ class Resumed:
         if index < len(self._turns):
             return self._turns[index].reply
         return self._pending if index == len(self._turns) else None
+
+
+def _fresh_from(turns: tuple[Turn, ...]) -> int:
+    """The index of the first turn whose session was fresh and has lasted since."""
+    results = ((turn.index, turn.observation.result) for turn in turns)
+    return max((index + 1 for index, result in results if result and (result.timed_out or result.died)), default=0)

@@ -47,19 +47,27 @@ class Session(Protocol):
 
 
 class Rollout:
-    """One attempt at one task."""
+    """One attempt at one task. `turns` are those taken before, where it goes on from some."""
 
     def __init__(
-        self, episode: Episode, session: Session, ask: Ask, log: Log, prompt: Prompt, rules: Rules, attempt: int
+        self,
+        episode: Episode,
+        session: Session,
+        ask: Ask,
+        log: Log,
+        prompt: Prompt,
+        rules: Rules,
+        attempt: int,
+        turns: tuple[Turn, ...] = (),
     ) -> None:
         self.episode, self.session, self.ask, self.log = episode, session, ask, log
         self.prompt, self.rules, self.attempt = prompt, rules, attempt
         self.parse = POLICIES[rules.policy]
-        self.turns: tuple[Turn, ...] = ()
+        self.turns = turns
 
     async def play(self) -> Outcome:
         """Take turns until the end. Infrastructure faults pass through: they are nobody's outcome."""
-        while len(self.turns) < self.rules.max_turns:
+        while (outcome := self._outcome()) is None:
             try:
                 reply = await self.ask(self._request())
             except RecordingEnded as ended:
@@ -67,11 +75,15 @@ class Rollout:
             await self.log.reply(len(self.turns), reply)
             turn = await self.log.turn(await self._act(reply))
             self.turns += (turn,)
-            if turn.grade and turn.grade.correct:
-                return Outcome("solved")
-            if self._solutions_used() >= self.rules.max_solutions:
-                return Outcome("max_solutions")
-        return Outcome("max_turns")
+        return outcome
+
+    def _outcome(self) -> Outcome | None:
+        last = self.turns[-1] if self.turns else None
+        if last and last.grade and last.grade.correct:
+            return Outcome("solved")
+        if self._solutions_used() >= self.rules.max_solutions:
+            return Outcome("max_solutions")
+        return Outcome("max_turns") if len(self.turns) >= self.rules.max_turns else None
 
     def _request(self) -> Request:
         messages: tuple[Message, ...] = render.conversation(self.prompt, self.episode.task, self.turns)

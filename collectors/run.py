@@ -14,7 +14,7 @@ from collectors.config import RunConfig
 from collectors.teachers.retry import RetryPolicy
 from collectors.teachers.teacher import Teacher
 from environments.environment import Environment
-from environments.faults import InfrastructureFault, TeacherFault
+from environments.faults import InfrastructureFault, StoreFault, TeacherFault
 from environments.kernels import KernelHost
 from environments.protocol.render import make_prompt
 from environments.types import Json, Run, Task
@@ -48,12 +48,13 @@ class Collection:
         self.provenance = provenance or {}
         self.failed = 0
         """Pieces of work that an infrastructure fault ended in this process; the next start tries them again."""
-        self.stopping = False
+        self.stopping = asyncio.Event()
         self._given_up: set[str] = set()
+        self._broken: StoreFault | None = None
 
     def stop(self) -> None:
         """Let what is under way come to the end of its turn, and begin nothing new."""
-        self.stopping = True
+        self.stopping.set()
 
     async def collect(self, concurrency: int) -> None:
         """Do all open work, `concurrency` pieces at a time."""
@@ -68,7 +69,7 @@ class Collection:
             self.observer.planned(len(items), len(items) - len(todo))
             workshop = Workshop(
                 self.name, run_id, self.store, self.environment, self.kernels, prompt, rules, self.config.seed,
-                self.provenance, self.retries, self.observer, lambda: self.stopping,
+                self.provenance, self.retries, self.observer, self.stopping,
             )  # fmt: skip
             await self._work_through(workshop, todo, min(concurrency, len(todo)))
 
@@ -84,7 +85,7 @@ class Collection:
 
         async def worker() -> None:
             for item in open_items:
-                if self.stopping:
+                if self.stopping.is_set():
                     return
                 if item.teacher.name not in self._given_up:
                     await self._do(workshop, item)
@@ -92,12 +93,18 @@ class Collection:
         async with asyncio.TaskGroup() as group:
             for _ in range(workers):
                 group.create_task(worker())
+        if self._broken:
+            raise self._broken
 
     async def _do(self, workshop: Workshop, item: Item) -> None:
         try:
             await workshop.attempt(item)
         except Stopped:
             return
+        except StoreFault as fault:
+            # The others are let come to the end of their turns: cancelled, they would lose what they have bought.
+            self._broken = self._broken or fault
+            self.stop()
         except InfrastructureFault as fault:
             self.failed += 1
             self.observer.warned(f"{item.task.id}: {fault}")

@@ -2,6 +2,7 @@
 
     ErrataError                 a clear line for the user, exit code 1
     ├── UsageError              the user asked for something that cannot be, exit code 2
+    ├── StoreFault              the log cannot be written: nothing more is bought, and the run ends
     └── InfrastructureFault     provider, network, kernel host: never counted against the teacher (E0)
         ├── KernelFault         our own kernel host failed (not: the teacher's code failed)
         ├── GraderFault         a grader could not say
@@ -25,6 +26,10 @@ class ErrataError(Exception):
 
 class UsageError(ErrataError):
     exit_code = 2
+
+
+class StoreFault(ErrataError):
+    """The store cannot be used. What was committed is kept; nothing more may be bought."""
 
 
 class InfrastructureFault(ErrataError):

@@ -150,6 +150,8 @@ class Call:
     retry_after: float | None = None
     request_id: str | None = None
     message: str | None = None
+    body: str | None = None
+    """What came in place of a reply, where it may have been paid for."""
 
 
 @dataclass(frozen=True, slots=True)

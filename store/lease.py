@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, select, update
 
 from environments.faults import ErrataError
+from store.log import insert_new
 from store.schema import LeaseRow
 from store.store import Store
 
@@ -27,52 +28,56 @@ _EXPIRES = timedelta(seconds=60)
 @asynccontextmanager
 async def leased(store: Store, run_id: int, name: str) -> AsyncIterator[None]:
     """Hold the run for as long as the block lasts. Raises `ErrataError` when a living process holds it."""
-    owner = _me()
-    epoch = await store.write(lambda connection: _take(connection, run_id, name, owner))
-    current = asyncio.current_task()
-    keeper = asyncio.create_task(_keep(store, run_id, epoch, current), name="lease")
+    epoch = await store.write(lambda connection: _take(connection, run_id, name))
+    worker = asyncio.current_task()
+    keeper = asyncio.create_task(_keep(store, run_id, epoch, worker), name="lease")
     try:
         yield
     except asyncio.CancelledError as cancelled:
-        if keeper.done():
+        if keeper.done() and keeper.result():
             raise ErrataError(f"run '{name}' was taken over by another process; this one has stopped.") from cancelled
         raise
     finally:
         keeper.cancel()
-        with suppress(asyncio.CancelledError):
-            await keeper
-        mine = (LeaseRow.run_id == run_id, LeaseRow.epoch == epoch)
-        await store.write(lambda connection: connection.execute(delete(LeaseRow).where(*mine)))
+        await asyncio.gather(keeper, return_exceptions=True)
+        with suppress(ErrataError):  # A store that broke is what the block itself has raised.
+            await store.write(lambda connection: _change(connection, run_id, epoch, {"owner": None}))
 
 
-def _take(connection: Connection, run_id: int, name: str, owner: str) -> int:
+def _take(connection: Connection, run_id: int, name: str) -> int:
     now = datetime.now(UTC)
-    held = connection.execute(select(LeaseRow.owner, LeaseRow.epoch, LeaseRow.renewed).where(LeaseRow.run_id == run_id))
-    lease = held.first()
-    if lease is None:
-        connection.execute(insert(LeaseRow).values(run_id=run_id, owner=owner, epoch=1, renewed=now))
-        return 1
-    if _is_alive(lease.owner, lease.renewed, now):
-        raise ErrataError(
-            f"run '{name}' is being collected by process {_pid(lease.owner)} on {_host(lease.owner)}. "
-            "Wait for it, end it, or give this one another --run name."
-        )
-    taken = {"owner": owner, "epoch": lease.epoch + 1, "renewed": now}
-    connection.execute(update(LeaseRow).where(LeaseRow.run_id == run_id).values(**taken))
+    insert_new(connection, LeaseRow, [{"run_id": run_id, "owner": None, "epoch": 0, "renewed": now}])
+    query = select(LeaseRow.owner, LeaseRow.epoch, LeaseRow.renewed).where(LeaseRow.run_id == run_id)
+    lease = connection.execute(query).one()
+    if lease.owner and _is_alive(lease.owner, lease.renewed, now):
+        raise _Held(name, lease.owner)
+    # Only from the epoch just read: of two processes that both find the run free, one gets it.
+    if not _change(connection, run_id, lease.epoch, {"owner": _me(), "epoch": lease.epoch + 1}):
+        raise _Held(name, "another process")
     return int(lease.epoch) + 1
 
 
-async def _keep(store: Store, run_id: int, epoch: int, worker: asyncio.Task[object] | None) -> None:
-    def renew(connection: Connection) -> bool:
-        mine = update(LeaseRow).where(LeaseRow.run_id == run_id, LeaseRow.epoch == epoch)
-        return connection.execute(mine.values(renewed=datetime.now(UTC))).rowcount == 1
+class _Held(ErrataError):
+    def __init__(self, name: str, owner: str) -> None:
+        who = f"process {_pid(owner)} on {_host(owner)}" if "/" in owner else owner
+        super().__init__(f"run '{name}' is being collected by {who}. Wait for it, end it, or give another --run name.")
 
+
+def _change(connection: Connection, run_id: int, epoch: int, values: Mapping[str, object]) -> bool:
+    """Write to the lease if it is still of this epoch."""
+    mine = update(LeaseRow).where(LeaseRow.run_id == run_id, LeaseRow.epoch == epoch)
+    return connection.execute(mine.values(renewed=datetime.now(UTC), **values)).rowcount == 1
+
+
+async def _keep(store: Store, run_id: int, epoch: int, worker: asyncio.Task[object] | None) -> bool:
+    """Renew until another process has the run; then stop the worker. True when that is why it ended."""
     while True:
-        if not await store.write(renew):
+        if not await store.write(lambda connection: _change(connection, run_id, epoch, {})):
             break
         await asyncio.sleep(_RENEW_SECONDS)
     if worker:
         worker.cancel()
+    return True
 
 
 def _me() -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Executable, RowMapping, select
 
 from environments.faults import UsageError
-from environments.types import Reply, Trajectory, Turn, Work
+from environments.types import Prompt, Reply, Trajectory, Turn, Work
 from store import records
 from store.schema import GradeRow, PromptRow, RunRow, TaskRow, TrajectoryRow, TurnRow
 from store.store import Store
@@ -22,6 +22,8 @@ class Partial:
     """What an interrupted process left of a trajectory."""
 
     seed: int
+    prompt: Prompt
+    """What it began with: prompt files may have been edited since."""
     turns: tuple[Turn, ...] = ()
     pending: Reply | None = None
     """A reply that was committed, and whose code may or may not have run."""
@@ -38,12 +40,18 @@ async def finished_work(store: Store, run_id: int) -> set[Work]:
 
 
 async def load_partial(store: Store, trajectory_id: int) -> Partial:
-    seed = (await store.read(select(TrajectoryRow.seed).where(TrajectoryRow.id == trajectory_id)))[0]["seed"]
+    query = (
+        select(TrajectoryRow.seed, PromptRow.system, PromptRow.example)
+        .join(PromptRow, PromptRow.digest == TrajectoryRow.prompt_digest)
+        .where(TrajectoryRow.id == trajectory_id)
+    )
+    (began,) = await store.read(query)
     rows = await store.read(_turns_of([trajectory_id]))
     observed = [row for row in rows if row["observation"] is not None]
     waiting = [row for row in rows if row["observation"] is None]
     pending = records.reply_of(waiting[0]) if waiting else None
-    return Partial(seed, tuple(records.turn_of(row) for row in observed), pending)
+    prompt = Prompt(began["system"], began["example"])
+    return Partial(began["seed"], prompt, tuple(records.turn_of(row) for row in observed), pending)
 
 
 async def load_trajectories(

@@ -9,15 +9,19 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from environments.faults import UsageError
-from environments.types import Call, Json, Outcome, Prompt, Reply, Rules, Run, Task, Turn, Work
+from environments.types import Call, Json, Outcome, Prompt, Reply, Rules, Run, Task, Turn, Work, clean
 from store import records
 from store.schema import Base, CallRow, GradeRow, PromptRow, RunRow, TaskRow, TrajectoryRow, TurnRow
 from store.store import Store
+
+_TASKS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +40,9 @@ async def ensure_run(store: Store, run: Run, rules: Rules) -> int:
     """The run's row, made if there is none. Refuses a name whose configuration was another."""
 
     def job(connection: Connection) -> int:
-        found = connection.execute(select(RunRow.id, RunRow.config).where(RunRow.name == run.name)).first()
-        if found is None:
-            return _insert(connection, RunRow, name=run.name, config=run.config, rules=asdict(rules), created=_now())
+        values = {"name": run.name, "config": run.config, "rules": asdict(rules), "created": _now()}
+        insert_new(connection, RunRow, [values])
+        found = connection.execute(select(RunRow.id, RunRow.config).where(RunRow.name == run.name)).one()
         if found.config != run.config:
             raise UsageError(_difference(run.name, found.config, run.config))
         return int(found.id)
@@ -47,18 +51,22 @@ async def ensure_run(store: Store, run: Run, rules: Rules) -> int:
 
 
 async def add_tasks(store: Store, tasks: Iterable[Task]) -> dict[str, int]:
-    """The tasks' rows by their ids; what the store holds already is found, not doubled."""
-    wanted = list(tasks)
-    return await store.write(lambda connection: {task.id: _task_row(connection, task) for task in wanted})
+    """The tasks' rows by their ids; what the store holds already is found, not doubled.
+
+    In transactions of a thousand, so that a large source does not keep other processes waiting.
+    """
+    rows: dict[str, int] = {}
+    # In one order for every process: two that add the same tasks would otherwise wait for each other.
+    values = sorted(map(records.task_values, tasks), key=lambda value: value["digest"])
+    for start in range(0, len(values), _TASKS_AT_ONCE):
+        part = values[start : start + _TASKS_AT_ONCE]
+        rows |= await store.write(partial(_add_tasks, values=part))
+    return rows
 
 
 async def add_prompt(store: Store, prompt: Prompt) -> None:
-    def job(connection: Connection) -> None:
-        known = connection.execute(select(PromptRow.digest).where(PromptRow.digest == prompt.digest)).first()
-        if known is None:
-            connection.execute(insert(PromptRow).values(digest=prompt.digest, **asdict(prompt)))
-
-    await store.write(job)
+    values = {"digest": prompt.digest, **asdict(prompt)}
+    await store.write(lambda connection: insert_new(connection, PromptRow, [values]))
 
 
 async def begin_trajectory(store: Store, run_id: int, beginning: Beginning) -> int:
@@ -129,7 +137,7 @@ class TrajectoryLog:
             await self._store.write(lambda connection: self._insert_call(connection, call))
 
     async def end(self, outcome: Outcome) -> None:
-        values = {"stop": outcome.stop, "note": outcome.note, "ended": _now()}
+        values = {"stop": outcome.stop, "note": clean(outcome.note), "ended": _now()}
         await self._store.write(
             lambda connection: connection.execute(
                 update(TrajectoryRow).where(TrajectoryRow.id == self._id).values(**values)
@@ -142,7 +150,8 @@ class TrajectoryLog:
         def job(connection: Connection) -> None:
             later = (TurnRow.trajectory_id == self._id, TurnRow.position > turn.index, ~TurnRow.abandoned)
             connection.execute(update(TurnRow).where(*later).values(abandoned=True))
-            self._observe(connection, turn, superseded=records.outcome_values(recorded))
+            before = connection.execute(select(TurnRow.superseded).where(self._place(turn))).scalar() or []
+            self._observe(connection, turn, superseded=[*before, records.outcome_values(recorded)])
             self._regrade(connection, turn)
             diverged = update(TrajectoryRow).where(TrajectoryRow.id == self._id).values(diverged_at=turn.index)
             connection.execute(diverged)
@@ -152,7 +161,9 @@ class TrajectoryLog:
 
     def _insert_call(self, connection: Connection, call: Call) -> None:
         values = asdict(call)
-        _insert(connection, CallRow, trajectory_id=self._id, position=values.pop("turn"), **values)
+        message = clean(call.message) if call.message else None
+        values |= {"trajectory_id": self._id, "position": values.pop("turn"), "message": message}
+        _insert(connection, CallRow, **values)
 
     def _place(self, turn: Turn) -> Any:
         return (TurnRow.trajectory_id == self._id) & (TurnRow.position == turn.index) & ~TurnRow.abandoned
@@ -168,12 +179,21 @@ class TrajectoryLog:
             connection.execute(insert(GradeRow).values(turn_id=row, **asdict(turn.grade)))
 
 
-def _task_row(connection: Connection, task: Task) -> int:
-    values = records.task_values(task)
-    found = connection.execute(
-        select(TaskRow.id).where(TaskRow.task_id == task.id, TaskRow.digest == values["digest"])
-    ).first()
-    return int(found.id) if found else _insert(connection, TaskRow, **values)
+def _add_tasks(connection: Connection, values: list[dict[str, Any]]) -> dict[str, int]:
+    asked = TaskRow.digest.in_([value["digest"] for value in values])
+    known = select(TaskRow.id, TaskRow.task_id, TaskRow.digest).where(asked)
+    held = {(row.task_id, row.digest) for row in connection.execute(known)}
+    insert_new(connection, TaskRow, [value for value in values if (value["task_id"], value["digest"]) not in held])
+    wanted = {(value["task_id"], value["digest"]) for value in values}
+    return {row.task_id: int(row.id) for row in connection.execute(known) if (row.task_id, row.digest) in wanted}
+
+
+def insert_new(connection: Connection, table: type[Base], values: list[dict[str, Any]]) -> None:
+    """Insert what is not there yet, whoever else inserts it at this moment."""
+    if not values:
+        return
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    connection.execute(dialect.insert(table).on_conflict_do_nothing(), values)
 
 
 def _insert(connection: Connection, table: type[Base], **values: Any) -> int:

@@ -8,8 +8,9 @@ lock; readers never wait for it.
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from environments.faults import ErrataError, UsageError
+from environments.faults import ErrataError, StoreFault, UsageError
 
 VERSION_TABLE = "errata_version"
 HEAD = "0001"
@@ -50,6 +51,9 @@ class Engines:
         if self.file:
             _look(self.file, create)
         with explained(self.address):
+            async with self.reader.connect() as connection:
+                if await connection.run_sync(_version, self.address) == HEAD:
+                    return
             async with self.writer.begin() as connection:
                 await connection.run_sync(_migrate, self.address)
 
@@ -67,9 +71,28 @@ def _look(file: Path, create: bool) -> None:
     folder = file.absolute().parent
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder} for the store; make it, or name another place with --store.")
+    if file.exists():
+        _refuse_foreign(file)
     needed = [path for path in (file, folder) if path.exists() and not os.access(path, os.W_OK)]
     if needed:
         raise ErrataError(f"cannot write to {needed[0]}, where the store is; name another place with --store.")
+
+
+def _refuse_foreign(file: Path) -> None:
+    """Look without touching: opening it for writing would turn somebody else's database to WAL."""
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.OperationalError:
+        return  # Locked, or not to be read: whoever opens it in earnest will say so.
+    except sqlite3.DatabaseError as error:
+        raise ErrataError(f"cannot use the store {file}: {error}.{_HINTS['file is not a database']}") from error
+    _require_ours(str(file), tables)
+
+
+def _require_ours(address: str, tables: set[str]) -> None:
+    if tables and VERSION_TABLE not in tables:
+        raise ErrataError(f"{address} holds other tables ({', '.join(sorted(tables)[:3])}) and is not an Errata store.")
 
 
 def _parse(address: str) -> URL:
@@ -114,15 +137,18 @@ def _server(url: URL) -> AsyncEngine:
         raise UsageError(needed) from error
 
 
-def _migrate(connection: Connection, address: str) -> None:
+def _version(connection: Connection, address: str) -> str | None:
+    """The migration a store is at; None for one that has no tables yet."""
     tables = set(inspect(connection).get_table_names())
-    if VERSION_TABLE not in tables and tables:
-        raise ErrataError(f"{address} holds other tables ({', '.join(sorted(tables)[:3])}) and is not an Errata store.")
-    if VERSION_TABLE in tables:
-        version = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - a constant
-        if version == HEAD:
-            return
-    _upgrade(connection, address)
+    _require_ours(address, tables)
+    if VERSION_TABLE not in tables:
+        return None
+    return str(connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar())  # noqa: S608 - a constant
+
+
+def _migrate(connection: Connection, address: str) -> None:
+    if _version(connection, address) != HEAD:  # Another process may have been quicker.
+        _upgrade(connection, address)
 
 
 def _upgrade(connection: Connection, address: str) -> None:
@@ -140,6 +166,10 @@ def _upgrade(connection: Connection, address: str) -> None:
         raise ErrataError(f"{address} was made by a newer Errata ({error}); upgrade Errata to open it.") from error
 
 
+class StoreBusy(StoreFault):
+    """Another process holds the store, or its server is away: it may come back."""
+
+
 @contextmanager
 def explained(address: str) -> Iterator[None]:
     """Turns a database's refusal into a line that says what to do."""
@@ -148,9 +178,12 @@ def explained(address: str) -> Iterator[None]:
     except DBAPIError as error:
         reason = str(error.orig)
         hint = next((hint for sign, hint in _HINTS.items() if sign in reason), "")
-        raise ErrataError(f"cannot use the store {address}: {reason}.{hint}") from error
+        passing = error.connection_invalidated or any(sign in reason for sign in _PASSING)
+        kind = StoreBusy if passing else StoreFault
+        raise kind(f"cannot use the store {address}: {reason}.{hint}") from error
 
 
+_PASSING = ("database is locked", "database table is locked", "deadlock detected", "could not serialize")
 _HINTS = {
     "unable to open database file": " May you write there?",
     "file is not a database": " The file is something else; name another with --store.",

@@ -42,11 +42,12 @@ class RunRow(Base):
 
 
 class LeaseRow(Base):
-    """Which process works on a run. A second one is refused while the first lives."""
+    """Which process works on a run; `owner` is null when none does. The epoch only ever rises, so a
+    process that slept through its own end finds that it has lost the run."""
 
     __tablename__ = "leases"
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True, autoincrement=False)
-    owner: Mapped[str] = mapped_column(String(200))
+    owner: Mapped[str | None] = mapped_column(String(200))
     epoch: Mapped[int]
     renewed: Mapped[datetime]
 
@@ -115,14 +116,15 @@ class TurnRow(Base):
     trajectory_id: Mapped[int] = mapped_column(ForeignKey("trajectories.id"))
     position: Mapped[int]
     abandoned: Mapped[bool] = mapped_column(default=False)
-    teacher: Mapped[str] = mapped_column(String(400))
-    model: Mapped[str] = mapped_column(String(400))
+    # What a provider sends has no lengths of ours: a reply that was paid for must not be refused by a column.
+    teacher: Mapped[str] = mapped_column(Text)
+    model: Mapped[str] = mapped_column(Text)
     text: Mapped[str] = mapped_column(Text)
-    stop_reason: Mapped[str] = mapped_column(String(80))
-    tokens_in: Mapped[int]
-    tokens_out: Mapped[int]
-    tokens_cache_read: Mapped[int]
-    tokens_cache_write: Mapped[int]
+    stop_reason: Mapped[str] = mapped_column(Text)
+    tokens_in: Mapped[int] = mapped_column(BigInteger)
+    tokens_out: Mapped[int] = mapped_column(BigInteger)
+    tokens_cache_read: Mapped[int] = mapped_column(BigInteger)
+    tokens_cache_write: Mapped[int] = mapped_column(BigInteger)
     cost: Mapped[Decimal | None]
     latency: Mapped[float]
     raw: Mapped[Any] = mapped_column(CompressedJson, nullable=False)
@@ -158,8 +160,9 @@ class CallRow(Base):
     fault: Mapped[str | None] = mapped_column(String(40))
     status: Mapped[int | None]
     retry_after: Mapped[float | None]
-    request_id: Mapped[str | None] = mapped_column(String(200))
+    request_id: Mapped[str | None] = mapped_column(Text)
     message: Mapped[str | None] = mapped_column(Text)
+    body: Mapped[Any] = mapped_column(CompressedJson, nullable=True)
 
 
 class ErrorEventRow(Base):

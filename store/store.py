@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from sqlalchemy import Executable, RowMapping
 
+from environments.faults import StoreFault
 from store.opening import Engines, explained
 from store.writer import Job, T, Writer
+
+LEAST_ROOM = 64 * 2**20
+"""Bytes: enough for the replies under way, and for SQLite to fold its log into the file."""
 
 
 class Store:
@@ -18,6 +23,18 @@ class Store:
         self._engines = engines
         self._writer = writer
         self.address = engines.address
+        self._folder = engines.file.absolute().parent if engines.file else None
+
+    def require_room(self) -> None:
+        """Raises `StoreFault` when the disk is so full that what is bought next might not be kept."""
+        if self._folder is None:
+            return
+        free = shutil.disk_usage(self._folder).free
+        if free < LEAST_ROOM:
+            raise StoreFault(
+                f"only {free // 2**20} MB are left on the disk of {self.address}; nothing more is bought. "
+                "Free some space and run the same command again."
+            )
 
     async def write(self, job: Job[T]) -> T:
         """Run `job` in the writer's next transaction; its result once that is committed."""

@@ -14,16 +14,19 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from environments.faults import ErrataError
-from store.opening import explained
+from environments.faults import StoreFault
+from store.opening import StoreBusy, explained
 
 T = TypeVar("T")
 Job = Callable[[Connection], T]
 
 _MOST_JOBS = 256
+_PAUSE = 1.0
+_LONGEST_WAIT = 300.0
+"""Seconds that a lock or a lost server is waited for; nothing is bought meanwhile, for every reply waits here."""
 
 
 @dataclass(slots=True)
@@ -42,7 +45,7 @@ class Writer:
         self._address = address
         self._queue: asyncio.Queue[_Pending | None] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
-        self._broken: ErrataError | None = None
+        self._broken: StoreFault | None = None
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._work(), name="store writer")
@@ -84,27 +87,42 @@ class Writer:
 
     async def _commit(self, batch: list[_Pending]) -> None:
         try:
-            if self._broken:
-                raise self._broken
-            with explained(self._address):
-                async with self._engine.begin() as connection:
-                    await connection.run_sync(_apply, batch)
-        except ErrataError as error:
-            self._broken = error
+            await self._transact(batch)
+        except Exception as error:  # noqa: BLE001 - whatever it was: nobody may wait for ever on a writer that died
+            self._broken = error if isinstance(error, StoreFault) else StoreFault(f"the store failed: {error!r}.")
             for pending in batch:
-                pending.error = error
+                pending.error = self._broken
         for pending in batch:
             _settle(pending)
+
+    async def _transact(self, batch: list[_Pending]) -> None:
+        """Commit the batch, again and again while another process holds the store or a server is away."""
+        if self._broken:
+            raise self._broken
+        waited = 0.0
+        while True:
+            try:
+                with explained(self._address):
+                    async with self._engine.begin() as connection:
+                        await connection.run_sync(_apply, batch)
+            except StoreBusy:
+                if waited >= _LONGEST_WAIT:
+                    raise
+                await asyncio.sleep(_PAUSE)
+                waited += _PAUSE
+            else:
+                return
 
 
 def _apply(connection: Connection, batch: list[_Pending]) -> None:
     for pending in batch:
+        pending.outcome = pending.error = None
         try:
             with connection.begin_nested():
                 pending.outcome = pending.job(connection)
-        except (IntegrityError, DataError, ProgrammingError) as error:
-            pending.error = error  # About this row alone; any other database error fails the transaction.
-        except (ErrataError, ValueError, TypeError, LookupError) as error:
+        except (OperationalError, InterfaceError, InternalError):
+            raise  # The disk, the file or the server: the whole transaction is in doubt.
+        except Exception as error:  # noqa: BLE001 - about this row alone, and told to whoever wrote it
             pending.error = error
 
 

@@ -26,6 +26,8 @@ def prepare(*, limit: int, seed: int, preload: Sequence[str], hidden: str | None
     wait_for_slow_readers(shell.kernel.iopub_thread)
     shell.display_formatter.active_types = ["text/plain"]
     keep_streams(shell)
+    # A cell's file name stands in every warning; the stock one holds a path and a process id of this machine.
+    shell.compile.get_code_name = lambda raw_code, code, number: f"<cell {number}>"
     forget_host(hidden)
     # IPython's advice on `sys.exit()` is for people at a terminal.
     warnings.filterwarnings("ignore", message="To exit: use")

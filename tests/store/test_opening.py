@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,15 +15,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
 
 from environments.faults import ErrataError, UsageError
-from environments.types import Prompt, Rules, Run
+from environments.types import Prompt, Rules, Run, Task
 from store.lease import leased
-from store.log import add_prompt, ensure_run
+from store.log import add_prompt, add_tasks, ensure_run
 from store.opening import HEAD, VERSION_TABLE
 from store.schema import Base, LeaseRow, PromptRow
-from store.store import open_store
+from store.store import Store, open_store
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -82,10 +83,9 @@ async def test_somebody_elses_database_is_refused_and_left_alone(tmp_path: Path)
     with pytest.raises(ErrataError, match="holds other tables \\(customers\\)"):
         async with open_store(str(file), create=True):
             pass
-    with sqlite3.connect(file) as connection:
-        tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
-    connection.close()
-    assert tables == [("customers",)]
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("customers",)]
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
 async def test_a_store_of_a_newer_errata_is_refused(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ WRITER = """
 import asyncio, sys
 from environments.types import Prompt
 from store.log import add_prompt
-from store.store import open_store
+from store.store import Store, open_store
 
 async def main():
     async with open_store(sys.argv[1], create=True) as store:
@@ -192,23 +192,79 @@ async def test_a_run_is_leased_to_one_process_at_a_time(tmp_path: Path) -> None:
 async def test_a_dead_process_loses_its_lease_at_once_and_a_silent_host_after_a_minute(tmp_path: Path) -> None:
     async with open_store(str(tmp_path / "e.db"), create=True) as store:
         run_id = await ensure_run(store, Run("r", {}), Rules())
+        async with leased(store, run_id, "r"):
+            pass
 
         async def hold(owner: str, ago: float) -> None:
-            renewed = datetime.now(UTC) - timedelta(seconds=ago)
-            row = {"run_id": run_id, "owner": owner, "epoch": 3, "renewed": renewed}
-            await store.write(lambda connection: connection.execute(insert(LeaseRow).values(**row)))
+            held = update(LeaseRow).values(owner=owner, renewed=datetime.now(UTC) - timedelta(seconds=ago))
+            await store.write(lambda connection: connection.execute(held))
 
         here = os.uname().nodename
         await hold(f"{here}/{os.getpid()}/1", 0)  # The pid lives, but belongs to a process started since.
         async with leased(store, run_id, "r"):
-            assert (await store.read(select(LeaseRow.epoch)))[0]["epoch"] == 4
+            assert (await store.read(select(LeaseRow.epoch)))[0]["epoch"] == 2
         await hold("elsewhere/1/1", 30)
         with pytest.raises(ErrataError, match="on elsewhere"):
             async with leased(store, run_id, "r"):
                 pass
-        await store.write(lambda c: c.execute(update(LeaseRow).values(renewed=datetime.now(UTC) - timedelta(hours=1))))
+        await hold("elsewhere/1/1", 3600)
         async with leased(store, run_id, "r"):
-            pass
+            assert (await store.read(select(LeaseRow.epoch)))[0]["epoch"] == 3
+
+
+async def test_of_two_that_find_a_run_free_one_gets_it(address: str) -> None:
+    async with open_store(address, create=True) as one, open_store(address) as other:
+        run_id = await ensure_run(one, Run("r", {}), Rules())
+        for _ in range(10):
+            held: list[int] = []
+
+            async def hold(store: Store, held: list[int] = held) -> None:
+                async with leased(store, run_id, "r"):
+                    held.append(1)
+                    await asyncio.sleep(0.05)
+
+            outcomes = await asyncio.gather(hold(one), hold(other), return_exceptions=True)
+            assert len(held) == 1
+            assert sum(isinstance(outcome, ErrataError) for outcome in outcomes) == 1
+
+
+async def test_two_processes_may_begin_one_run_at_once(address: str) -> None:
+    tasks = [Task(f"math/{n}", "math", f"What is {n}?", str(n)) for n in range(200)]
+    async with open_store(address, create=True) as one, open_store(address) as other:
+        for round_ in range(5):
+            run = Run(f"r{round_}", {})
+            assert len(set(await asyncio.gather(ensure_run(one, run, Rules()), ensure_run(other, run, Rules())))) == 1
+            some = tasks[: 40 * (round_ + 1)]
+            rows = await asyncio.gather(add_tasks(one, some), add_tasks(other, some[::-1]))
+            assert rows[0] == rows[1]
+
+
+async def test_a_store_that_is_held_for_a_while_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("store.opening._BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("store.writer._PAUSE", 0.1)
+    file = tmp_path / "e.db"
+    async with open_store(str(file), create=True) as store:
+        with closing(sqlite3.connect(file, isolation_level=None)) as greedy:
+            greedy.execute("BEGIN IMMEDIATE")
+            writing = asyncio.create_task(add_prompt(store, Prompt("s", "e")))
+            await asyncio.sleep(1.0)
+            assert not writing.done()
+            greedy.execute("COMMIT")
+            await writing
+        assert len(await store.read(select(PromptRow.digest))) == 1
+
+
+async def test_a_write_that_cannot_be_bound_fails_alone(tmp_path: Path) -> None:
+    async with open_store(str(tmp_path / "e.db"), create=True) as store:
+
+        def deep(_connection: object) -> None:
+            raise RecursionError("too deep")
+
+        huge = update(LeaseRow).values(epoch=10**30)
+        for job in (deep, lambda connection: connection.execute(huge)):
+            with pytest.raises((RecursionError, OverflowError)):
+                await asyncio.wait_for(store.write(job), 10)
+        await asyncio.wait_for(add_prompt(store, Prompt("s", "e")), 10)
 
 
 async def test_whoever_loses_its_lease_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
