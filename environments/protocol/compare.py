@@ -13,9 +13,9 @@ from environments.types import Observation
 _NOISE = (
     (re.compile(r"\x1b\[[0-9;]*[A-Za-z]"), ""),
     (re.compile(r"0x[0-9a-fA-F]{4,}"), "0x…"),
-    (re.compile(r"\b\d+(?:\.\d+)?(?:e-?\d+)? ?(?:ns|µs|us|ms|s|min)\b(?! *[/*])"), "…s"),
+    (re.compile(r"\b\d+(?:\.\d+)?(?:e[-+]?\d+)? ?(?:ns|µs|μs|us|ms|s|min)\b(?! *[/*])"), "…s"),
     (re.compile(r"\b(In|Out) ?\[\d+\]"), r"\1[…]"),
-    (re.compile(r"/\S*/errata-[^/\s]+/[^/\s'\"]*"), "…"),
+    (re.compile(r"/[^\s'\"]*/errata-[^\s'\"]*"), "…"),
     (re.compile(r"\bafter \d+ seconds"), "after … seconds"),
 )
 

@@ -216,6 +216,7 @@ def test_observations_differ_by_what_they_say_and_not_by_noise() -> None:
 
     assert same("<A at 0x7f1c2a>", "<A at 0x7f9931>")
     assert same("took 1.2 ms", "took 903 ms")
+    assert same("Wall time: 4.29 \u03bcs", "Wall time: 1e+03 \u00b5s")
     assert same("\x1b[31mred\x1b[0m", "red")
     assert same("Cell In[3], line 1", "Cell In[4], line 1")
     stopped = [Observation(text, CellResult(timed_out=True)) for text in ("in f()", "in g()")]
