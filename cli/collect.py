@@ -13,8 +13,6 @@ import typer
 from cli.options import STORE, AsJson, Store, print_json, run, without_password
 from environments.faults import UsageError
 
-WORK, ASKING, LIMITS = "What to collect", "How the teacher is asked", "What a rollout may do"
-
 
 def register(app: typer.Typer) -> None:
     app.command(name="collect")(collect)
@@ -23,74 +21,49 @@ def register(app: typer.Typer) -> None:
 def collect(
     env: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME", help="math, gsm8k, tables:sql, tables:pandas or package.module:Class.", rich_help_panel=WORK
-        ),
+        typer.Option(metavar="NAME", help="math, gsm8k, tables:sql, tables:pandas or package.module:Class."),
     ] = None,
     teacher: Annotated[
         list[str] | None,
         typer.Option(
             metavar="TEACHER",
             help="openai:MODEL, anthropic:MODEL, openai:MODEL@BASE_URL, scripted:FILE, replay:PATH. May be repeated.",
-            rich_help_panel=WORK,
         ),
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(
-            metavar="SOURCE", help="A file or hf:owner/name#split; without it, the bundled tasks.", rich_help_panel=WORK
-        ),
+        typer.Option(metavar="SOURCE", help="A file or hf:owner/name#split; without it, the bundled tasks."),
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(metavar="N", help="At most so many tasks.", min=1, rich_help_panel=WORK)
-    ] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="At most so many tasks.", min=1)] = None,
     shuffle: Annotated[
         bool | None,
-        typer.Option("--shuffle/--in-order", help="Draw the order of tasks by the seed.", rich_help_panel=WORK),
+        typer.Option("--shuffle/--in-order", help="Draw the order of tasks by the seed."),
     ] = None,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Draws the order, and seeds each session.", rich_help_panel=WORK)
-    ] = None,
-    attempts: Annotated[
-        int | None, typer.Option(metavar="N", help="Attempts of each teacher at each task.", rich_help_panel=WORK)
-    ] = None,
-    max_turns: Annotated[
-        int | None, typer.Option(metavar="N", help="Replies a rollout may take [5].", rich_help_panel=LIMITS)
-    ] = None,
-    max_solutions: Annotated[
-        int | None, typer.Option(metavar="N", help="Solutions it may propose [2].", rich_help_panel=LIMITS)
-    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Draws the order, and seeds each session.")] = None,
+    attempts: Annotated[int | None, typer.Option(metavar="N", help="Attempts of each teacher at each task.")] = None,
+    max_turns: Annotated[int | None, typer.Option(metavar="N", help="Replies a rollout may take [5].")] = None,
+    max_solutions: Annotated[int | None, typer.Option(metavar="N", help="Solutions it may propose [2].")] = None,
     policy: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="How replies are read: first-action or mint.", rich_help_panel=LIMITS),
+        typer.Option(metavar="NAME", help="How replies are read: first-action or mint."),
     ] = None,
-    cell_timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="Seconds a cell may run [30].", rich_help_panel=LIMITS)
-    ] = None,
+    cell_timeout: Annotated[float | None, typer.Option(metavar="SECONDS", help="Seconds a cell may run [30].")] = None,
     isolation: Annotated[
         str | None,
         typer.Option(
-            metavar="LEVEL",
-            help="How the teacher's code is kept from this machine; none must be said aloud.",
-            rich_help_panel=LIMITS,
+            metavar="LEVEL", help="How the teacher's code is kept from this machine; none must be said aloud."
         ),
     ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(metavar="N", help="Most tokens of a reply.", rich_help_panel=ASKING)
-    ] = None,
-    temperature: Annotated[
-        float | None, typer.Option(metavar="X", help="Not taken by every provider.", rich_help_panel=ASKING)
-    ] = None,
-    effort: Annotated[
-        str | None, typer.Option(metavar="WORD", help="How hard a reasoning model thinks.", rich_help_panel=ASKING)
-    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(metavar="N", help="Most tokens of a reply.")] = None,
+    temperature: Annotated[float | None, typer.Option(metavar="X", help="Not taken by every provider.")] = None,
+    effort: Annotated[str | None, typer.Option(metavar="WORD", help="How hard a reasoning model thinks.")] = None,
     teacher_option: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Any other parameter of the provider.", rich_help_panel=ASKING),
+        typer.Option(metavar="KEY=VALUE", help="Any other parameter of the provider."),
     ] = None,
     price: Annotated[
         str | None,
-        typer.Option(metavar="IN,OUT", help="Dollars per million tokens, where unknown.", rich_help_panel=ASKING),
+        typer.Option(metavar="IN,OUT", help="Dollars per million tokens, where unknown."),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A TOML file with any of these; flags come on top.")
@@ -102,7 +75,10 @@ def collect(
     store: Store = STORE,
     as_json: AsJson = False,
 ) -> None:
-    """Have teachers play tasks, and log every turn. The same command again goes on where it stopped."""
+    """Have teachers play tasks, and log every turn.
+
+    The same command again goes on where it stopped.
+    """
     from cli.collecting import Plan, carry_out
 
     flags = {

@@ -32,7 +32,10 @@ def demo(
         Path, typer.Option("--dir", help="Where to leave the store and the data set.", metavar="FOLDER")
     ] = Path("errata-demo"),
 ) -> None:
-    """Collect, filter and export bundled tasks with a recorded teacher: no key, no network."""
+    """Go the whole way once, offline: no key, no network.
+
+    A recorded teacher plays bundled tasks; its runs are filtered, and a data set is written.
+    """
     from rich.console import Console
 
     run(_demo(Console(soft_wrap=True), folder))

@@ -28,7 +28,10 @@ def export(
     store: Store = STORE,
     as_json: AsJson = False,
 ) -> None:
-    """Judge what is not judged yet, and write the kept trajectories as JSONL and Parquet."""
+    """Write what a recipe keeps as a data set.
+
+    What is not judged yet is judged first. JSONL and Parquet.
+    """
     manifest = run(_export(store, out, form, recipe, only_run))
     files = [str(out / file) for file in manifest.files]
     if as_json:

@@ -19,7 +19,10 @@ def register(app: typer.Typer) -> None:
 
 
 def filter_(recipe: Recipe = "recovered", only_run: Run = None, store: Store = STORE, as_json: AsJson = False) -> None:
-    """Judge every finished trajectory by a recipe, and show how many each step keeps."""
+    """Judge trajectories by a recipe, and show the funnel.
+
+    Every finished trajectory gets a verdict of each step; what was judged before is not judged again.
+    """
     funnel = run(_filter(store, recipe, only_run))
     if as_json:
         print_json(funnel.as_json())

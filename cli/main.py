@@ -25,9 +25,9 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # half of the time that `--help` took went into loading it
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Begin with [bold]errata demo[/bold]: it needs no key and no network.",
+    epilog="Begin with `errata demo`: it needs no key and no network.",
 )
 
 

@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def runs(store: Store = STORE, as_json: AsJson = False) -> None:
-    """List the runs of a store: how far they are and what they cost."""
+    """List the runs of a store, how far they are, their cost."""
     groups = run(_groups(store))
     by_run = {name: list(members) for name, members in groupby(groups, key=lambda group: group.run)}
     if as_json:

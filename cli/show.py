@@ -30,7 +30,7 @@ def show(
     store: Store = STORE,
     as_json: AsJson = False,
 ) -> None:
-    """Show one trajectory turn by turn, with its errors and corrections marked."""
+    """Show one trajectory, its errors and fixes marked."""
     trajectory = run(_load(store, trajectory_id))
     if as_json:
         print_json(asdict(trajectory))

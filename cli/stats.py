@@ -17,7 +17,10 @@ def register(app: typer.Typer) -> None:
 
 
 def stats(store: Store = STORE, only_run: Run = None, as_json: AsJson = False) -> None:
-    """Show yield by environment and teacher: solved, turns, tokens, dollars, errors by class."""
+    """Show yield and cost by environment and teacher.
+
+    Solved, turns, tokens, dollars, and errors by class.
+    """
     groups = run(_groups(store, only_run))
     if as_json:
         print_json([_record(group) for group in groups])
