@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.options import STORE, AsJson, Store, print_json, run, without_password
+from cli.options import STORE, AsJson, Store, print_json, run
 from environments.faults import UsageError
 
 
@@ -80,6 +80,7 @@ def collect(
     The same command again goes on where it stopped.
     """
     from cli.collecting import Plan, carry_out
+    from collectors.teachers.teacher import without_password
 
     flags = {
         "env": env, "teachers": teacher, "data": data, "limit": limit, "shuffle": shuffle, "seed": seed,
@@ -112,6 +113,8 @@ def _say(text: str) -> None:
 
 
 def _store_flag(store: str) -> str:
+    from collectors.teachers.teacher import without_password
+
     return "" if store == STORE else f" --store {shlex.quote(without_password(store))}"
 
 

@@ -20,7 +20,7 @@ from typing import Any, Self
 from cli.progress import Progress, Tally
 from collectors.config import RunConfig, make_config
 from collectors.run import Collection
-from collectors.teachers.teacher import Teacher, TeacherSpec, make_teacher
+from collectors.teachers.teacher import Teacher, TeacherSpec, make_teacher, without_password
 from environments.environment import Environment, make_environment
 from environments.faults import UsageError
 from environments.kernels import KernelHost, choose_isolation
@@ -127,10 +127,10 @@ def _tasks(plan: Plan, environment: Environment) -> Sequence[Task]:
 
 
 async def _teachers(plan: Plan, stack: AsyncExitStack) -> list[Teacher]:
-    specs = [TeacherSpec.parse(name) for name in plan.config.teachers]
-    stores = [spec.target for spec in specs if spec.provider == "replay" and "://" in spec.target]
-    recordings = {store: await read_recordings(store) for store in stores}
-    teachers = [make_teacher(spec.name, plan.config.sampling, recordings=recordings.__getitem__) for spec in specs]
+    names = plan.config.teachers
+    replayed = [spec.target for spec in map(TeacherSpec.parse, names) if spec.provider == "replay"]
+    recordings = {target: await read_recordings(target) for target in replayed if "://" in target}
+    teachers = [make_teacher(name, plan.config.sampling, recordings=recordings.__getitem__) for name in names]
     for teacher in teachers:
         stack.push_async_callback(teacher.aclose)
     return teachers
@@ -158,7 +158,7 @@ def _stopped_gently(collection: Collection, progress: Progress) -> Iterator[None
 
 def _name(config: RunConfig) -> str:
     """A run that was given no name is named by its environment and teachers, so the same command goes on with it."""
-    return re.sub(r"[^\w.+-]+", "-", "-".join([config.env, *config.teachers])).strip("-")[:100]
+    return re.sub(r"[^\w.+-]+", "-", "-".join([config.env, *map(without_password, config.teachers)])).strip("-")[:100]
 
 
 def _provenance() -> dict[str, Json]:

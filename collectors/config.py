@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
-from collectors.teachers.teacher import Sampling
+from collectors.teachers.teacher import Sampling, without_password
 from environments.faults import UsageError
 from environments.types import Json, Rules
 
@@ -33,7 +33,9 @@ class RunConfig:
     sampling: Sampling = field(default_factory=Sampling)
 
     def saved(self) -> dict[str, Json]:
-        return cast(dict[str, Json], TypeAdapter(RunConfig).dump_python(self, mode="json"))
+        """As JSON, without the passwords of addresses."""
+        shown = replace(self, teachers=tuple(map(without_password, self.teachers)))
+        return cast(dict[str, Json], TypeAdapter(RunConfig).dump_python(shown, mode="json"))
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -50,6 +50,8 @@ class TeacherFault(InfrastructureFault):
     `denied` and `quota` hold for every request of that teacher, `bad_request` for this one; the other
     kinds pass, and are asked again after `retry_after` seconds where the provider named them.
     `parameter` names an optional one that was refused, and that the teacher leaves out from now on.
+    `body` is what came in place of a reply, where it may have been paid for. `for_all`: it holds for
+    every request whatever its kind, as a wait that nobody will sit out.
     """
 
     def __init__(
@@ -61,6 +63,8 @@ class TeacherFault(InfrastructureFault):
         retry_after: float | None = None,
         request_id: str | None = None,
         parameter: str | None = None,
+        body: str | None = None,
+        for_all: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -68,6 +72,8 @@ class TeacherFault(InfrastructureFault):
         self.retry_after = retry_after
         self.request_id = request_id
         self.parameter = parameter
+        self.body = body
+        self.for_all = for_all
 
     @property
     def passing(self) -> bool:
@@ -75,4 +81,4 @@ class TeacherFault(InfrastructureFault):
 
     @property
     def ends_teacher(self) -> bool:
-        return self.kind in ("denied", "quota")
+        return self.for_all or self.kind in ("denied", "quota")

@@ -31,14 +31,15 @@ async def read_recordings(address: str) -> dict[tuple[str, int], list[Reply]]:
             await require_run(store, run)
             query = query.where(RunRow.name == run)
         rows = await store.read(query)
+        shown = store.address
     replies: dict[tuple[str, int], list[Reply]] = {}
     recorded_by: dict[tuple[str, int], int] = {}
     for row in rows:
         work = (row["task_id"], row["attempt"])
         if recorded_by.setdefault(work, row["trajectory_id"]) != row["trajectory_id"]:
             raise UsageError(
-                f"{address} recorded {work[0]} more than once, and a recording holds it once: "
-                f"name a run of one teacher, as in {url}#RUN."
+                f"{shown} recorded {work[0]} more than once, and a recording holds it once: "
+                f"name a run of one teacher, as in {shown}#RUN."
             )
         replies.setdefault(work, []).append(records.reply_of(row))
     return replies

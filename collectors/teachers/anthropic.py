@@ -7,20 +7,15 @@ after its action, and what the cut removed was never said.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
 
 import anthropic
-import httpx2
 
 from collectors.teachers import endpoint, pricing, wire
+from collectors.teachers.remote import Client, RemoteTeacher, Said
 from collectors.teachers.teacher import Recordings, Sampling, TeacherSpec
 from environments.faults import UsageError
-from environments.types import Json, Message, Reply, Request, Usage, clean
-
-PROVIDER = endpoint.Provider("anthropic", "https://api.anthropic.com", "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY")
+from environments.types import Json, Message, Reply, Request, clean
 
 DEFAULT_MAX_TOKENS = 8192
 """The API requires a limit; thinking counts in it."""
@@ -31,29 +26,26 @@ THINKING: Json = {"type": "adaptive", "display": "summarized"}
 _GONE = {"temperature", "top_p", "top_k"}
 
 
-class AnthropicTeacher:
+class AnthropicTeacher(RemoteTeacher):
+    provider = endpoint.Provider("anthropic", "https://api.anthropic.com", "ANTHROPIC")
+    path = "/v1/messages"
+    price_flavor = "default"
+    sdk_error = anthropic.APIError
+
     def __init__(self, spec: TeacherSpec, sampling: Sampling, recordings: Recordings | None = None) -> None:
-        _check(spec, sampling)
-        url = PROVIDER.url(spec).removesuffix("/v1")  # the SDK adds it
-        self.name = spec.name
-        self._model = spec.model
-        self._sampling = sampling
-        self._official = PROVIDER.is_official(url)
-        self._client = anthropic.AsyncAnthropic(
-            api_key=PROVIDER.key(spec, url),
-            base_url=url,
+        super().__init__(spec, sampling, recordings)
+        given = {"temperature"} if sampling.temperature is not None else _GONE & sampling.options.keys()
+        if given:
+            raise UsageError(f"{spec.name}: the API no longer takes {', '.join(sorted(given))}; use --effort instead.")
+
+    def _connect(self) -> Client:
+        return anthropic.AsyncAnthropic(
+            api_key=self._at.key,
+            base_url=self._at.url.removesuffix("/v1"),  # it stands in the path
             max_retries=0,
-            timeout=endpoint.timeout(sampling),
+            timeout=endpoint.timeout(self._sampling),
             http_client=anthropic.DefaultAsyncHttpxClient(limits=endpoint.LIMITS),
         )
-
-    async def reply(self, request: Request) -> Reply:
-        body, started = self._body(request), time.perf_counter()
-        response = await self._post(body)
-        return self._read(response, time.perf_counter() - started)
-
-    async def aclose(self) -> None:
-        await self._client.close()
 
     def _body(self, request: Request) -> Mapping[str, Json]:
         system = "\n\n".join(message.content for message in request.messages if message.role == "system")
@@ -78,44 +70,11 @@ class AnthropicTeacher:
             return {"role": message.role, "content": list(_echo(reply, message.content))}
         return {"role": message.role, "content": message.content if message.content.strip() else wire.EMPTY}
 
-    async def _post(self, body: Mapping[str, Json]) -> httpx2.Response:
-        try:
-            async with asyncio.timeout(self._sampling.timeout):
-                return await self._client.post("/v1/messages", cast_to=httpx2.Response, content=wire.encoded(body))
-        except anthropic.APIStatusError as error:
-            raise wire.status_fault(self.name, PROVIDER, error.response) from error
-        except (anthropic.APITimeoutError, TimeoutError) as error:
-            raise wire.timeout_fault(self.name, self._sampling) from error
-        except anthropic.APIConnectionError as error:
-            raise wire.transport_fault(self.name, error) from error
-
-    def _read(self, response: httpx2.Response, latency: float) -> Reply:
-        raw = wire.json_answer(self.name, response)
+    def _read(self, raw: Mapping[str, Json]) -> Said | None:
         if not isinstance(raw.get("content"), Sequence) or raw.get("type") != "message":
-            raise wire.bad_answer(self.name, response)
-        usage = pricing.anthropic_usage(wire.mapping(raw.get("usage")))
-        return Reply(
-            text="".join(_text(block) for block in _blocks(raw)),
-            teacher=self.name,
-            model=clean(wire.string(raw.get("model")) or self._model),
-            stop_reason=clean(wire.string(raw.get("stop_reason")) or "unknown"),
-            usage=usage,
-            latency=latency,
-            cost=self._cost(usage, raw),
-            raw=raw,
-        )
-
-    def _cost(self, usage: Usage, raw: Mapping[str, Json]) -> Decimal | None:
-        if self._sampling.price is not None:
-            return pricing.given_cost(usage, self._sampling.price)
-        return pricing.listed_cost(PROVIDER.name, "default", raw, self._model) if self._official else None
-
-
-def _check(spec: TeacherSpec, sampling: Sampling) -> None:
-    endpoint.check_options(spec, sampling)
-    given = {"temperature"} if sampling.temperature is not None else _GONE & sampling.options.keys()
-    if given:
-        raise UsageError(f"{spec.name}: the API no longer takes {', '.join(sorted(given))}; use --effort instead.")
+            return None
+        text = "".join(_text(block) for block in _blocks(raw))
+        return Said(text, raw.get("stop_reason"), pricing.anthropic_usage(wire.mapping(raw.get("usage"))))
 
 
 def _echo(reply: Reply, spoken: str) -> Iterator[Json]:

@@ -1,9 +1,14 @@
-"""Where a provider is reached and with which key: what both SDKs are set up with."""
+"""Where a provider is reached and with which key: what both SDKs are set up with.
+
+A key goes to the provider it belongs to, or where its owner's environment sends it; never to a server
+that a teacher's name brings in: a run may mix OpenAI's own models with a rented machine's.
+"""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import httpx2
@@ -14,7 +19,30 @@ from environments.faults import UsageError
 # The run bounds concurrency; a second queue inside the pool would only hide waiting as time-outs.
 LIMITS = httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=30.0)
 
+NO_KEY = "none"
+"""Another server often wants no key, and the SDKs want one."""
+
 _OURS = {"messages", "model", "stream", "n", "max_tokens", "max_completion_tokens"}
+_TELLING = 8
+"""Characters by which a key is known again where it is quoted in part; shorter keys protect nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where one teacher is asked, and with which key."""
+
+    teacher: str
+    url: str
+    is_official: bool
+    key_variable: str
+    key: str = field(repr=False)
+
+    def without_key(self, text: str) -> str:
+        """`text` as a server sent it, which may quote the key, or its beginning, back."""
+        if len(self.key) < _TELLING:
+            return text
+        text = text.replace(self.key, "***")
+        return re.sub(re.escape(self.key[:_TELLING]) + r"[\w*-]*", "***", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,35 +51,45 @@ class Provider:
 
     name: str
     official_url: str
-    url_variable: str
-    key_variable: str
+    prefix: str
+    """Of the variables: `OPENAI` for `OPENAI_API_KEY`, `OPENAI_BASE_URL`, `OPENAI_COMPATIBLE_API_KEY`."""
 
-    def url(self, spec: TeacherSpec) -> str:
-        """The address asked: the name's, else the environment's, else the provider's own."""
-        url = spec.base_url if spec.base_url is not None else os.environ.get(self.url_variable) or self.official_url
-        if not _is_http(url):
-            raise UsageError(f"{spec.name}: '{url}' is no base URL; write it whole, as in http://127.0.0.1:8000/v1.")
-        if "@" in urlsplit(url).netloc:
-            raise UsageError(f"{self.name}: keep the key out of the base URL; set {self.key_variable} instead.")
-        return url.rstrip("/")
+    def endpoint(self, spec: TeacherSpec) -> Endpoint:
+        """The address is the name's, else the environment's, else the provider's own."""
+        url = spec.base_url
+        if url is None:
+            url = os.environ.get(f"{self.prefix}_BASE_URL") or self.official_url
+        official = _origin(url) == _origin(self.official_url)
+        own = official or spec.base_url is None
+        variable = f"{self.prefix}_API_KEY" if own else f"{self.prefix}_COMPATIBLE_API_KEY"
+        self._check_url(url, variable)
+        key = _key(spec, variable)
+        if official and not key:
+            raise UsageError(f"{spec.name}: set {variable} to your API key.")
+        return Endpoint(spec.name, url.rstrip("/"), official, variable, key or NO_KEY)
 
-    def is_official(self, url: str) -> bool:
-        return urlsplit(url).hostname == urlsplit(self.official_url).hostname
-
-    def key(self, spec: TeacherSpec, url: str) -> str:
-        """Another server often wants no key, and the SDKs want one: it gets a placeholder."""
-        key = os.environ.get(self.key_variable)
-        if key or not self.is_official(url):
-            return key or "none"
-        raise UsageError(f"{spec.name}: set {self.key_variable} to your API key.")
+    def _check_url(self, url: str, variable: str) -> None:
+        if "@" in url:
+            raise UsageError(f"{self.name}: keep the key out of the base URL; set {variable} instead.")
+        if _origin(url) is None:
+            raise UsageError(f"{self.name}: '{url}' is no base URL; write it whole, as in http://127.0.0.1:8000/v1.")
 
 
-def _is_http(url: str) -> bool:
+def _key(spec: TeacherSpec, variable: str) -> str:
+    key = os.environ.get(variable, "").strip()
+    if re.fullmatch(r"[!-~]*", key):
+        return key
+    raise UsageError(f"{spec.name}: {variable} holds a character that no key has; set it again.")
+
+
+def _origin(url: str) -> tuple[str, str, int] | None:
+    """Scheme, host and port; None where the URL names none."""
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a bracket that does not close, a port that is no number
-        return False
+        port = {"http": 80, "https": 443}[parts.scheme] if parts.port is None else parts.port
+    except (ValueError, KeyError):  # a bracket that does not close, a port that is no number, another scheme
+        return None
+    return (parts.scheme, parts.hostname, port) if parts.hostname and port else None
 
 
 def timeout(sampling: Sampling) -> httpx2.Timeout:

@@ -6,51 +6,42 @@ answer is kept as received, and servers differ too much from the SDK's models to
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 
 import httpx2
 import openai
 
 from collectors.teachers import endpoint, pricing, wire
+from collectors.teachers.remote import Client, RemoteTeacher, Said
 from collectors.teachers.teacher import Recordings, Sampling, TeacherSpec
-from environments.types import Json, Message, Reply, Request, Usage, clean
-
-PROVIDER = endpoint.Provider("openai", "https://api.openai.com/v1", "OPENAI_BASE_URL", "OPENAI_API_KEY")
+from environments.faults import TeacherFault
+from environments.types import Json, Message, Request, clean
 
 DEFAULT_MAX_TOKENS = 8192
 """For OpenAI's own models. Elsewhere the server decides: it knows how much its context holds."""
 
 _LIMIT_NAMES = ("max_completion_tokens", "max_tokens")
-_OPTIONAL = ("stop", *_LIMIT_NAMES)
 
 
-class OpenAITeacher:
+class OpenAITeacher(RemoteTeacher):
+    provider = endpoint.Provider("openai", "https://api.openai.com/v1", "OPENAI")
+    path = "/chat/completions"
+    price_flavor = "chat"
+    sdk_error = openai.APIError
+    optional = ("stop", *_LIMIT_NAMES)
+
     def __init__(self, spec: TeacherSpec, sampling: Sampling, recordings: Recordings | None = None) -> None:
-        endpoint.check_options(spec, sampling)
-        url = PROVIDER.url(spec)
-        self.name = spec.name
-        self._model = spec.model
-        self._sampling = sampling
-        self._official = PROVIDER.is_official(url)
+        super().__init__(spec, sampling, recordings)
         self._refused: set[str] = set()
-        self._client = openai.AsyncOpenAI(
-            api_key=PROVIDER.key(spec, url),
-            base_url=url,
+
+    def _connect(self) -> Client:
+        return openai.AsyncOpenAI(
+            api_key=self._at.key,
+            base_url=self._at.url,
             max_retries=0,
-            timeout=endpoint.timeout(sampling),
+            timeout=endpoint.timeout(self._sampling),
             http_client=openai.DefaultAsyncHttpxClient(limits=endpoint.LIMITS),
         )
-
-    async def reply(self, request: Request) -> Reply:
-        body, started = self._body(request), time.perf_counter()
-        response = await self._post(body)
-        return self._read(response, time.perf_counter() - started)
-
-    async def aclose(self) -> None:
-        await self._client.close()
 
     def _body(self, request: Request) -> Mapping[str, Json]:
         wanted: dict[str, Json] = {
@@ -65,48 +56,26 @@ class OpenAITeacher:
 
     def _limit(self) -> dict[str, Json]:
         """OpenAI's name for the limit is refused by older servers, the older name by OpenAI's newer models."""
-        names = _LIMIT_NAMES if self._official else _LIMIT_NAMES[::-1]
+        names = _LIMIT_NAMES if self._at.is_official else _LIMIT_NAMES[::-1]
         name = next((name for name in names if name not in self._refused), names[0])
-        return {name: self._sampling.max_tokens or (DEFAULT_MAX_TOKENS if self._official else None)}
+        return {name: self._sampling.max_tokens or (DEFAULT_MAX_TOKENS if self._at.is_official else None)}
 
     async def _post(self, body: Mapping[str, Json]) -> httpx2.Response:
         try:
-            async with asyncio.timeout(self._sampling.timeout):
-                return await self._client.post("/chat/completions", cast_to=httpx2.Response, content=wire.encoded(body))
-        except openai.APIStatusError as error:
-            optional = [name for name in _OPTIONAL if name in body and name not in self._sampling.options]
-            fault = wire.status_fault(self.name, PROVIDER, error.response, optional)
+            return await super()._post(body)
+        except TeacherFault as fault:
             if fault.parameter is not None:
                 self._refused.add(fault.parameter)
-            raise fault from error
-        except (openai.APITimeoutError, TimeoutError) as error:
-            raise wire.timeout_fault(self.name, self._sampling) from error
-        except openai.APIConnectionError as error:
-            raise wire.transport_fault(self.name, error) from error
+            raise
 
-    def _read(self, response: httpx2.Response, latency: float) -> Reply:
-        raw = wire.json_answer(self.name, response)
+    def _read(self, raw: Mapping[str, Json]) -> Said | None:
         choices = raw.get("choices")
         choice = wire.mapping(choices[0]) if isinstance(choices, Sequence) and choices else {}
         message = choice.get("message")
         if not isinstance(message, Mapping) or choice.get("error"):
-            raise wire.bad_answer(self.name, response)
+            return None
         usage = pricing.openai_usage(wire.mapping(raw.get("usage")))
-        return Reply(
-            text=clean(_text(message.get("content"))),
-            teacher=self.name,
-            model=clean(wire.string(raw.get("model")) or self._model),
-            stop_reason=clean(wire.string(choice.get("finish_reason")) or "unknown"),
-            usage=usage,
-            latency=latency,
-            cost=self._cost(usage, raw),
-            raw=raw,
-        )
-
-    def _cost(self, usage: Usage, raw: Mapping[str, Json]) -> Decimal | None:
-        if self._sampling.price is not None:
-            return pricing.given_cost(usage, self._sampling.price)
-        return pricing.listed_cost(PROVIDER.name, "chat", raw, self._model) if self._official else None
+        return Said(clean(_text(message.get("content"))), choice.get("finish_reason"), usage)
 
 
 def _message(message: Message) -> Json:

@@ -12,34 +12,41 @@ from decimal import Decimal
 from environments.types import Json, Usage
 
 _MILLION = 1_000_000
+_MOST_TOKENS = 2**53
+_MOST_DOLLARS = 100_000  # what seems dearer was miscounted
+
+UNKNOWN = Usage()
+"""No reply uses nothing, so all zeros say that the provider told no usage, or one that makes no sense."""
 
 
 def openai_usage(usage: Mapping[str, Json]) -> Usage:
     """From a chat completion's `usage`, whose `prompt_tokens` holds the cached ones."""
     details = usage.get("prompt_tokens_details")
     cached = details if isinstance(details, Mapping) else {}
-    return Usage(
-        input=_count(usage, "prompt_tokens"),
-        output=_count(usage, "completion_tokens"),
-        cache_read=_count(cached, "cached_tokens"),
-        cache_write=_count(cached, "cache_write_tokens"),
-    )
+    try:
+        return Usage(
+            input=_count(usage["prompt_tokens"]),
+            output=_count(usage["completion_tokens"]),
+            cache_read=_count(cached.get("cached_tokens") or 0),
+            cache_write=_count(cached.get("cache_write_tokens") or 0),
+        )
+    except LookupError:
+        return UNKNOWN
 
 
 def anthropic_usage(usage: Mapping[str, Json]) -> Usage:
     """From a message's `usage`, whose `input_tokens` leaves the cached ones out."""
-    read, write = _count(usage, "cache_read_input_tokens"), _count(usage, "cache_creation_input_tokens")
-    return Usage(
-        input=_count(usage, "input_tokens") + read + write,
-        output=_count(usage, "output_tokens"),
-        cache_read=read,
-        cache_write=write,
-    )
+    try:
+        read = _count(usage.get("cache_read_input_tokens") or 0)
+        write = _count(usage.get("cache_creation_input_tokens") or 0)
+        return Usage(_count(usage["input_tokens"]) + read + write, _count(usage["output_tokens"]), read, write)
+    except LookupError:
+        return UNKNOWN
 
 
 def given_cost(usage: Usage, price: tuple[Decimal, Decimal]) -> Decimal | None:
-    """By a price the user has given; cached tokens count as input. None for an answer that told no usage."""
-    if usage == Usage():
+    """By a price the user has given; cached tokens count as input. None for a usage that is unknown."""
+    if usage == UNKNOWN:
         return None
     return (usage.input * price[0] + usage.output * price[1]) / _MILLION
 
@@ -51,11 +58,12 @@ def listed_cost(provider: str, flavor: str, raw: Mapping[str, Json], asked: str)
     for model in dict.fromkeys((raw.get("model"), asked)):
         try:
             found = extract_usage({**raw, "model": model}, provider_id=provider, api_flavor=flavor)
-            return found.calc_price(price_context=_context(raw)).total_price
+            total = found.calc_price(price_context=_context(raw)).total_price
         except LookupError:  # an unknown model
             continue
         except ValueError:  # no usage, or one that makes no sense
             return None
+        return total if total <= _MOST_DOLLARS else None
     return None
 
 
@@ -66,6 +74,7 @@ def _context(raw: Mapping[str, Json]) -> dict[str, str]:
     return {key: value for key in ("service_tier", "speed") if isinstance(value := told.get(key), str)}
 
 
-def _count(counts: Mapping[str, Json], key: str) -> int:
-    value = counts.get(key)
-    return max(value, 0) if isinstance(value, int) else 0
+def _count(value: Json) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS:
+        return value
+    raise LookupError

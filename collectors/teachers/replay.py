@@ -24,13 +24,12 @@ class ReplayTeacher:
         for option in sampling.options:
             raise UsageError(f"{spec.name}: unknown teacher option '{option}'; a recording takes none.")
         self.name = spec.name
-        self._target = spec.target
-        self._recording = _open(spec.target, recordings)
+        self._recording = _open(spec, recordings)
 
     async def reply(self, request: Request) -> Reply:
         replies = self._recording.replies(request)
         if request.turn >= len(replies):
-            raise RecordingEnded(f"{self._target}: no reply for turn {request.turn} of {request.task_id}")
+            raise RecordingEnded(f"{self.name}: no reply for turn {request.turn} of {request.task_id}")
         return replace(replies[request.turn], teacher=self.name, cost=Decimal(0))
 
     async def aclose(self) -> None:
@@ -42,12 +41,12 @@ class Recording(Protocol):
         """In order of turns; none for work that was not recorded."""
 
 
-def _open(target: str, recordings: Recordings | None) -> Recording:
-    if "://" not in target:
-        return MintRecording(Path(target))
+def _open(spec: TeacherSpec, recordings: Recordings | None) -> Recording:
+    if "://" not in spec.target:
+        return MintRecording(Path(spec.target))
     if recordings is None:
-        raise UsageError(f"replay:{target}: no store can be read here; name a MINT results file.")
-    return StoreRecording(recordings(target))
+        raise UsageError(f"{spec.name}: no store can be read here; name a MINT results file.")
+    return StoreRecording(recordings(spec.target))
 
 
 @dataclass(frozen=True)

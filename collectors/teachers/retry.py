@@ -24,10 +24,12 @@ from environments.types import Call, Reply, Request
 class RetryPolicy:
     attempts: int = 6
     """Most attempts that may fail by the provider's or the network's fault."""
+    bad_answers: int = 2
+    """Most answers without a reply in them: each may have been paid for."""
     patience: float = 900.0
     """Most seconds spent waiting because of rate limits, over one request."""
     longest_wait: float = 120.0
-    """A provider that asks for a longer wait than these seconds fails the request."""
+    """A provider that asks for a longer wait than these seconds is asked no more in this run."""
     first_backoff: float = 1.0
     """Where the provider names no wait: uniform within a window of these seconds, doubling each time."""
     longest_backoff: float = 60.0
@@ -73,6 +75,7 @@ def _call(request: Request, started: datetime, clock: float, fault: TeacherFault
         retry_after=fault.retry_after,
         request_id=fault.request_id,
         message=str(fault),
+        body=fault.body,
     )
 
 
@@ -94,6 +97,7 @@ class _Limits:
         self._policy = policy
         self._backoff = wait_random_exponential(multiplier=policy.first_backoff, max=policy.longest_backoff)
         self._failures = 0
+        self._bad_answers = 0
         self._waited = 0.0
         self._reason = ""
 
@@ -108,15 +112,22 @@ class _Limits:
         return bool(self._reason)
 
     def _bound(self, fault: TeacherFault, wait: float) -> str:
-        longest = self._policy.longest_wait
-        if fault.retry_after is not None and fault.retry_after > longest:
-            return f"It asks to wait {fault.retry_after:.0f} s, and the longest wait is {longest:.0f} s."
+        policy = self._policy
+        if self._too_long(fault):
+            asked = f"It asks to wait {fault.retry_after:.0f} s, and the longest wait is {policy.longest_wait:.0f} s"
+            return f"{asked}; start the same command again later, and it goes on."
         if fault.kind == "rate_limited":
             self._waited += wait
-            patience = self._policy.patience
-            return f"Patience for rate limits ({patience:.0f} s) is used up." if self._waited > patience else ""
+            used_up = self._waited > policy.patience
+            return f"Patience for rate limits ({policy.patience:.0f} s) is used up." if used_up else ""
+        self._bad_answers += fault.kind == "bad_answer"
+        if self._bad_answers >= policy.bad_answers:
+            return f"Gave up after {self._bad_answers} such answers."
         self._failures += fault.passing
-        return f"Gave up after {self._failures} failures." if self._failures >= self._policy.attempts else ""
+        return f"Gave up after {self._failures} failures." if self._failures >= policy.attempts else ""
+
+    def _too_long(self, fault: TeacherFault) -> bool:
+        return fault.retry_after is not None and fault.retry_after > self._policy.longest_wait
 
     def give_up(self, state: RetryCallState) -> NoReturn:
         fault = _fault(state)
@@ -126,4 +137,6 @@ class _Limits:
             status=fault.status,
             retry_after=fault.retry_after,
             request_id=fault.request_id,
+            body=fault.body,
+            for_all=self._too_long(fault),
         ) from fault

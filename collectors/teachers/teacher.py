@@ -6,6 +6,7 @@ A provider is one file, imported when it is asked for. A third party's comes in 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -27,12 +28,15 @@ BUILT_IN = (
 )
 
 
+_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]*(?:@[^/?#@\s]*)*(?=@)|([?&]\w*password=)[^&#\s]*")
+
+
 class Teacher(Protocol):
     """Whatever answers a conversation. One attempt a call: retrying is `collectors.teachers.retry.ask`."""
 
     @property
     def name(self) -> str:
-        """As given: `openai:Qwen3-32B@http://127.0.0.1:8000/v1`."""
+        """As given, without passwords: `openai:Qwen3-32B@http://127.0.0.1:8000/v1`."""
 
     async def reply(self, request: Request) -> Reply:
         """Raises `TeacherFault`, or `RecordingEnded` where replies come from a recording."""
@@ -93,12 +97,17 @@ class TeacherSpec:
 
     @property
     def target(self) -> str:
-        """All that follows the provider: the path, for those that read one (it may hold an '@')."""
+        """All that follows the provider, passwords included: the path, for those that read one (it may hold an '@')."""
         return self.model if self.base_url is None else f"{self.model}@{self.base_url}"
 
     @property
     def name(self) -> str:
-        return f"{self.provider}:{self.target}"
+        """As given, without passwords: it is stored and shown."""
+        return f"{self.provider}:{without_password(self.target)}"
+
+
+def without_password(address: str) -> str:
+    return _PASSWORD.sub(r"\1\2***", address)
 
 
 class Factory(Protocol):

@@ -16,8 +16,7 @@ from math import isfinite
 
 import httpx2
 
-from collectors.teachers.endpoint import Provider
-from collectors.teachers.teacher import Sampling
+from collectors.teachers.endpoint import Endpoint
 from environments.faults import FaultKind, TeacherFault
 from environments.types import Json, clean
 
@@ -29,6 +28,7 @@ _UNSUPPORTED = re.compile(
     r"unsupported|not supported|does not support|unrecogni[sz]ed|unknown|not permitted|unexpected"
 )
 _LONGEST_QUOTE = 500
+_LONGEST_BODY = 1_000_000
 
 
 # -- JSON --------------------------------------------------------------------------------
@@ -47,25 +47,27 @@ def encoded(body: Mapping[str, Json]) -> bytes:
     return json.dumps(body).encode("ascii")
 
 
-def json_answer(teacher: str, response: httpx2.Response) -> Mapping[str, Json]:
+def json_answer(at: Endpoint, response: httpx2.Response) -> Mapping[str, Json]:
     """The whole body of a 200, as received. Raises `bad_answer` for what is not an answer."""
     try:
         body: Json = response.json()
     except ValueError:
         body = None
     if not isinstance(body, Mapping) or body.get("error"):
-        raise bad_answer(teacher, response)
+        raise bad_answer(at, response)
     return body
 
 
-def bad_answer(teacher: str, response: httpx2.Response) -> TeacherFault:
-    said = _said(response)
+def bad_answer(at: Endpoint, response: httpx2.Response) -> TeacherFault:
+    """It may have been paid for, so its body is kept."""
+    said = _said(at, response)
     return TeacherFault(
-        f"{teacher}: HTTP {response.status_code}, but no reply in it: {said.message}",
+        f"{at.teacher}: HTTP {response.status_code}, but no reply in it: {said.message}",
         kind="bad_answer",
         status=response.status_code,
         retry_after=retry_after(response.headers),
         request_id=_request_id(response.headers),
+        body=_bounded(clean(at.without_key(response.text))),
     )
 
 
@@ -82,30 +84,31 @@ class _Said:
     parameter: str = ""
 
 
-def status_fault(
-    teacher: str, provider: Provider, response: httpx2.Response, optional: Collection[str] = ()
-) -> TeacherFault:
-    """`optional`: the parameters sent that the request can do without; the fault names one that was refused."""
-    said = _said(response)
+def sdk_fault(at: Endpoint, error: Exception, timeout: float, optional: Collection[str] = ()) -> TeacherFault:
+    """What an SDK's exception stands for: an answer with a bad status, or none.
+
+    `optional`: the parameters sent that the request can do without; the fault names one that was refused.
+    """
+    response, cause = getattr(error, "response", None), error.__cause__ or error  # the SDKs wrap httpx2's
+    if isinstance(response, httpx2.Response):
+        return _status_fault(at, response, optional)
+    if isinstance(error, TimeoutError) or isinstance(cause, httpx2.TimeoutException):
+        return TeacherFault(f"{at.teacher}: no answer within {timeout:g} s.", kind="timeout")
+    said = _sentence(at.without_key(f"{type(cause).__name__} {cause}"))
+    return TeacherFault(f"{at.teacher}: no answer: {said}", kind="connection")
+
+
+def _status_fault(at: Endpoint, response: httpx2.Response, optional: Collection[str]) -> TeacherFault:
+    said = _said(at, response)
     kind = _kind(response.status_code, said)
     return TeacherFault(
-        f"{teacher}: HTTP {response.status_code}: {said.message}{_advice(kind, provider)}",
+        f"{at.teacher}: HTTP {response.status_code}: {said.message}{_advice(kind, at.key_variable)}",
         kind=kind,
         status=response.status_code,
         retry_after=retry_after(response.headers),
         request_id=_request_id(response.headers),
         parameter=_refused(said, optional) if kind == "bad_request" else None,
     )
-
-
-def transport_fault(teacher: str, error: Exception) -> TeacherFault:
-    cause = error.__cause__ or error
-    said = _sentence(f"{type(cause).__name__} {cause}")
-    return TeacherFault(f"{teacher}: no answer: {said}", kind="connection")
-
-
-def timeout_fault(teacher: str, sampling: Sampling) -> TeacherFault:
-    return TeacherFault(f"{teacher}: no answer within {sampling.timeout:g} s.", kind="timeout")
 
 
 def retry_after(headers: httpx2.Headers) -> float | None:
@@ -152,9 +155,9 @@ def _kind(status: int, said: _Said) -> FaultKind:
     return named.get(status) or ("server" if status >= 500 else "bad_request")
 
 
-def _advice(kind: FaultKind, provider: Provider) -> str:
+def _advice(kind: FaultKind, key_variable: str) -> str:
     if kind == "denied":
-        return f" Check {provider.key_variable} and what it may use."
+        return f" Check {key_variable} and what it may use."
     return " Add credit or raise the spending limit, then run again." if kind == "quota" else ""
 
 
@@ -165,7 +168,7 @@ def _refused(said: _Said, optional: Collection[str]) -> str | None:
     return next((name for name in optional if said.parameter == name or re.search(rf"\b{name}\b", text)), None)
 
 
-def _said(response: httpx2.Response) -> _Said:
+def _said(at: Endpoint, response: httpx2.Response) -> _Said:
     """Reads the forms in use: `{"error": {…}}`, `{"error": "…"}`, `{"message": …}`, `{"detail": …}`, text."""
     try:
         body = mapping(response.json())
@@ -175,7 +178,7 @@ def _said(response: httpx2.Response) -> _Said:
     words = (error.get("code"), error.get("type"), mapping(error.get("details")).get("error_code"))
     message = string(error.get("message")) or string(body.get("error")) or response.text or "an empty body"
     return _Said(
-        message=_sentence(message),
+        message=_sentence(at.without_key(message)),
         codes=" ".join(string(word) for word in words).lower(),
         parameter=string(error.get("param")),
     )
@@ -185,3 +188,7 @@ def _sentence(text: str) -> str:
     quote = clean(" ".join(text.split()))
     quote = quote if len(quote) <= _LONGEST_QUOTE else quote[:_LONGEST_QUOTE] + "…"
     return quote if quote.endswith((".", "…", "!", "?")) else quote + "."
+
+
+def _bounded(body: str) -> str:
+    return body.encode()[:_LONGEST_BODY].decode(errors="ignore")

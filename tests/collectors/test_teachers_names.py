@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from collectors.teachers import teacher as registry
-from collectors.teachers.teacher import Sampling, TeacherSpec, make_teacher
+from collectors.teachers.teacher import RecordingEnded, Sampling, TeacherSpec, make_teacher
 from environments.faults import UsageError
 
 
@@ -57,6 +57,7 @@ def test_a_name_without_a_model_is_refused(name):
     [
         ("openai:gpt-5.5", "OPENAI_API_KEY"),
         ("openai:gpt-5.5@https://api.openai.com/v1", "OPENAI_API_KEY"),
+        ("openai:gpt-5.5@https://API.openai.com:443/v1", "OPENAI_API_KEY"),
         ("anthropic:claude-opus-5-5", "ANTHROPIC_API_KEY"),
     ],
 )
@@ -76,9 +77,47 @@ def test_a_base_url_is_written_whole(provider, url):
 
 
 def test_a_base_url_keeps_no_key_and_the_refusal_does_not_repeat_it():
-    with pytest.raises(UsageError, match="set OPENAI_API_KEY instead") as caught:
-        make_teacher("openai:m@http://me:secret@127.0.0.1/v1")
-    assert "secret" not in str(caught.value)
+    for url in ("http://me:secret@127.0.0.1/v1", "me:secret@127.0.0.1/v1", "ftp://me:secret@127.0.0.1"):
+        with pytest.raises(UsageError, match="set OPENAI_COMPATIBLE_API_KEY instead") as caught:
+            make_teacher(f"openai:m@{url}", Sampling(options={"model": "x"}))
+        assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        ("postgresql://u:SECRET@host/db", "postgresql://u:***@host/db"),
+        ("postgresql+psycopg://u:SECRET/:SECRET@host:5432/db#run", "postgresql+psycopg://u:***@host:5432/db#run"),
+        ("postgresql://:SECRET@host/db", "postgresql://:***@host/db"),
+        ("postgresql://u:SEC@RET@host/db", "postgresql://u:***@host/db"),
+        ("postgresql://host/db?user=u&password=SECRET#run", "postgresql://host/db?user=u&password=***#run"),
+        ("postgresql://u@host/db", "postgresql://u@host/db"),
+        ("sqlite:////data/a:b@c.db", "sqlite:////data/a:b@c.db"),
+    ],
+)
+def test_a_password_opens_the_store_and_stands_in_no_name(target, shown):
+    opened = []
+    teacher = make_teacher(f"replay:{target}", recordings=lambda url: opened.append(url) or {})
+    assert opened == [target]
+    assert teacher.name == TeacherSpec.parse(f"replay:{target}").name == f"replay:{shown}"
+
+
+async def test_what_a_recording_says_holds_no_password(conversation):
+    teacher = make_teacher("replay:postgresql://u:SECRET@host/db", recordings=lambda url: {})
+    with pytest.raises(RecordingEnded, match="no reply for turn 0") as ended:
+        await teacher.reply(conversation("s"))
+    with pytest.raises(UsageError, match="no store can be read here") as refused:
+        make_teacher("replay:postgresql://u:SECRET@host/db")
+    assert "SECRET" not in f"{ended.value} {refused.value}"
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+@pytest.mark.parametrize("key", ["sk-a b", "sk-\u2026", "sk-a\nb"])
+def test_a_key_that_cannot_be_sent_is_refused_and_not_repeated(monkeypatch, provider, key):
+    monkeypatch.setenv(f"{provider.upper()}_API_KEY", key)
+    with pytest.raises(UsageError, match=r"_API_KEY holds a character that no key has; set it again") as caught:
+        make_teacher(f"{provider}:m")
+    assert key not in str(caught.value)
 
 
 @pytest.mark.parametrize("sampling", [Sampling(temperature=0.0), Sampling(options={"top_p": 0.9})])

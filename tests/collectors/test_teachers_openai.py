@@ -171,6 +171,30 @@ async def test_a_server_of_ones_own_needs_no_key(make, provider, conversation, m
     assert provider.seen[0].headers["authorization"] == "Bearer none"
 
 
+@pytest.mark.parametrize("name", ["openai", "anthropic"])
+async def test_a_server_that_a_name_brings_in_is_not_sent_the_providers_key(
+    make, provider, conversation, monkeypatch, name
+):
+    monkeypatch.setenv(f"{name.upper()}_API_KEY", "sk-the-real-one")
+    monkeypatch.setenv(f"{name.upper()}_COMPATIBLE_API_KEY", "")
+    monkeypatch.setenv("OPENAI_ORG_ID", "")
+    for key in ("none", "sk-rented"):
+        provider.will({}, 418)
+        with pytest.raises(TeacherFault):
+            await make(f"{name}:m@{provider.url}").reply(conversation("s", "u"))
+        assert provider.seen[-1].headers["authorization"] == f"Bearer {key}"
+        assert "sk-the-real-one" not in str(provider.seen[-1])
+        monkeypatch.setenv(f"{name.upper()}_COMPATIBLE_API_KEY", " sk-rented\n")
+
+
+async def test_an_unknown_usage_has_no_cost(make, provider, conversation):
+    provider.will_chat("a")
+    provider.answers[0].body["usage"]["completion_tokens"] = 10**30
+    reply = await make(f"openai:m@{provider.url}", price=(Decimal(1), Decimal(1))).reply(conversation("s", "u"))
+    assert (reply.text, reply.usage, reply.cost) == ("a", Usage(), None)
+    assert reply.raw["usage"]["completion_tokens"] == 10**30
+
+
 async def test_the_address_may_stand_in_the_environment(make, provider, conversation, monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-1")

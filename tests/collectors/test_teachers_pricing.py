@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from collectors.teachers.pricing import anthropic_usage, given_cost, listed_cost, openai_usage
+from collectors.teachers.pricing import UNKNOWN, anthropic_usage, given_cost, listed_cost, openai_usage
 from environments.types import Usage
 
 CHAT = {"prompt_tokens": 1000, "completion_tokens": 100, "prompt_tokens_details": {"cached_tokens": 400}}
@@ -25,6 +25,29 @@ def test_input_holds_the_cached_tokens_for_every_provider():
 def test_a_server_that_tells_no_usage_has_used_none_that_we_know(usage):
     assert openai_usage(usage) == Usage()
     assert anthropic_usage(usage) == Usage()
+
+
+@pytest.mark.parametrize("count", [-1, True, 7.0, 10**30, 10**400, float("nan"), "7", [7]])
+@pytest.mark.parametrize("name", ["prompt_tokens", "completion_tokens", "input_tokens", "output_tokens"])
+def test_a_count_that_cannot_be_makes_the_usage_unknown(name, count):
+    read, whole = (openai_usage, CHAT) if name in CHAT else (anthropic_usage, MESSAGE)
+    assert read(whole) != UNKNOWN
+    for usage in ({**whole, name: count}, {key: value for key, value in whole.items() if key != name}):
+        assert read(usage) == UNKNOWN
+    assert given_cost(UNKNOWN, (Decimal(1), Decimal(1))) is None
+
+
+@pytest.mark.parametrize("count", [-1, True, 7.5, 10**30, "7"])
+def test_a_count_of_cached_tokens_that_cannot_be_does_too(count):
+    assert openai_usage({**CHAT, "prompt_tokens_details": {"cached_tokens": count}}) == UNKNOWN
+    assert anthropic_usage({**MESSAGE, "cache_read_input_tokens": count}) == UNKNOWN
+    assert anthropic_usage({**MESSAGE, "cache_creation_input_tokens": count}) == UNKNOWN
+    assert openai_usage({**CHAT, "prompt_tokens_details": {"cached_tokens": None}}).input == 1000
+
+
+def test_a_price_beyond_reason_is_unknown():
+    usage = {**MESSAGE, "server_tool_use": {"web_search_requests": 10**30}}
+    assert listed_cost("anthropic", "default", {"model": "claude-opus-5-5", "usage": usage}, "x") is None
 
 
 def test_cached_tokens_are_cheaper_on_the_list():

@@ -1,6 +1,7 @@
 """The one retry policy, over real HTTP: which faults are asked again, when, and how each attempt is logged."""
 
 import asyncio
+import json
 import random
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -90,11 +91,13 @@ async def test_a_wait_that_cannot_be_read_is_our_own_backoff(asked, provider, ca
 
 
 @pytest.mark.parametrize("wait", ["3600", "Wed, 21 Oct 2026 08:28:00 GMT"])
-async def test_a_wait_of_an_hour_fails_the_request_and_says_so(asked, provider, calls, waits, wait):
+async def test_a_wait_of_an_hour_ends_the_teacher_and_says_so(asked, provider, calls, waits, wait):
     provider.will(error("Slow down"), 429, headers={"retry-after": wait, "date": "Wed, 21 Oct 2026 07:28:00 GMT"})
     with pytest.raises(TeacherFault, match=r"asks to wait 3600 s, and the longest wait is 120 s") as caught:
         await asked()
     assert (caught.value.kind, caught.value.retry_after) == ("rate_limited", 3600)
+    assert caught.value.ends_teacher
+    assert "start the same command again later" in str(caught.value)
     assert waits == []
     assert [call.fault for call in calls] == ["rate_limited"]
 
@@ -115,6 +118,7 @@ async def test_patience_ends(asked, provider, calls, waits):
     with pytest.raises(TeacherFault, match=r"Slow down\. Patience for rate limits \(250 s\) is used up") as caught:
         await asked(RetryPolicy(patience=250))
     assert caught.value.kind == "rate_limited"
+    assert not caught.value.ends_teacher
     assert waits == [100.0, 100.0]
     assert len(calls) == len(provider.seen) == 3
 
@@ -169,6 +173,58 @@ async def test_a_connection_or_an_answer_that_breaks_is_asked_again(asked, provi
     assert [call.fault for call in calls] == [kind, None]
 
 
+@pytest.mark.parametrize(
+    "body", ["<html>Sign in</html>", "", {"choices": [], "usage": {"completion_tokens": 900}}, error("Overloaded")]
+)
+async def test_answers_without_a_reply_end_soon_and_are_kept(asked, provider, calls, body):
+    for _ in range(9):
+        provider.will(body)
+    with pytest.raises(
+        TeacherFault, match=r"HTTP 200, but no reply in it: .* Gave up after 2 such answers\."
+    ) as caught:
+        await asked()
+    text = body if isinstance(body, str) else json.dumps(body)
+    assert [(call.fault, call.body) for call in calls] == [("bad_answer", text)] * 2
+    assert (caught.value.kind, caught.value.body, caught.value.ends_teacher) == ("bad_answer", text, False)
+
+
+async def test_answers_without_a_reply_have_a_limit_beside_the_failures(asked, provider, calls):
+    for status in (500, 200, 500, 500, 200):
+        provider.will("broken", status)
+    with pytest.raises(TeacherFault, match="Gave up after 2 such answers"):
+        await asked()
+    assert [call.body for call in calls] == [None, "broken", None, None, "broken"]
+
+
+async def test_a_kept_answer_is_bounded_and_can_be_stored(asked, provider, calls):
+    provider.will("a\x00" + "é" * 600_000)
+    provider.will_reply("a")
+    await asked()
+    body = calls[0].body
+    assert body.startswith("a\\x00éé")
+    assert len(body.encode()) in (999_999, 1_000_000)
+
+
+@pytest.mark.parametrize("name", ["openai", "anthropic"])
+@pytest.mark.parametrize("status", [401, 200])
+async def test_a_key_that_is_quoted_back_is_not_kept(
+    make, provider, conversation, calls, waits, monkeypatch, name, status
+):
+    key = "sk-proj-Zm9v/YmFy+QUJDRA=="
+    monkeypatch.setenv(f"{name.upper()}_BASE_URL", provider.url)
+    monkeypatch.setenv(f"{name.upper()}_API_KEY", key)
+    for _ in range(2):
+        provider.will(
+            error(f"{'x' * 465} Incorrect API key: {key}, which begins {key[:12]} and is sk-proj-****RA=="), status
+        )
+    with pytest.raises(TeacherFault) as caught:
+        await ask(make(f"{name}:m"), conversation("s", "u"), POLICY, calls, sleep=waits)
+    assert provider.seen[0].headers["authorization"] == f"Bearer {key}"
+    kept = f"{caught.value} {caught.value.body} {calls}"
+    assert "Incorrect" in kept
+    assert not [part for part in ("Zm9v", "YmFy", "QUJDRA") if part in kept]
+
+
 async def test_a_server_that_is_not_there_is_no_connection(make, conversation, calls, waits):
     teacher = make("openai:m@http://127.0.0.1:9")
     with pytest.raises(TeacherFault, match="no answer: ConnectError") as caught:
@@ -220,7 +276,7 @@ async def test_a_rate_limit_that_speaks_of_quota_is_still_a_rate_limit(asked, pr
 
 async def test_a_denied_key_is_told_which_one_to_check(make, provider, conversation, calls):
     provider.will(error("Incorrect API key provided"), 401)
-    with pytest.raises(TeacherFault, match=r"HTTP 401: Incorrect API key provided\. Check OPENAI_API_KEY"):
+    with pytest.raises(TeacherFault, match=r"HTTP 401: Incorrect API key provided\. Check OPENAI_COMPATIBLE_API_KEY"):
         await ask(make(f"openai:m@{provider.url}"), conversation("s", "u"), POLICY, calls)
 
 
@@ -281,3 +337,21 @@ async def test_a_wait_can_be_cancelled(teacher, provider, conversation, calls):
     with pytest.raises(asyncio.CancelledError):
         await task
     assert [call.fault for call in calls] == ["rate_limited"]
+
+
+async def test_what_a_wait_raises_passes_through_unchanged(teacher, provider, conversation, calls):
+    class Stopped(Exception):
+        pass
+
+    stopped = Stopped("the run is being stopped")
+
+    async def sleep(seconds):
+        raise stopped
+
+    provider.will(error("Slow down"), 429, headers={"retry-after": "100"})
+    with pytest.raises(Stopped) as caught:
+        await ask(teacher, conversation("s", "u"), POLICY, calls, sleep=sleep)
+    assert caught.value is stopped
+    assert stopped.__cause__ is None
+    assert [call.fault for call in calls] == ["rate_limited"]
+    assert len(provider.seen) == 1
