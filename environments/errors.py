@@ -26,7 +26,7 @@ NOTHING_HAPPENS = "Nothing happens."
 
 _LONGEST_SIGNATURE = 200
 _BLOCK = re.compile(r"<(execute|solution)>.*?</\1>", re.DOTALL)
-_CELL_FILE = re.compile(r" \([^()\s]+\.py, line \d+\)$")
+_CELL_FILE = re.compile(r" \(<cell \d+>, line \d+\)$")
 _EMPTY_FRAME = (
     r"Empty DataFrame\nColumns: \[[^\n]*\]\nIndex: \[[^\n]*\](?:\s*\[0 rows x \d+ columns\])?"
     r"|Series\(\[\],[^\n]*\)|\w*Index\(\[\],[^\n]*\)|array\(\[\][^\n]*\)"
