@@ -7,8 +7,9 @@ import itertools
 import os
 import sysconfig
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -21,6 +22,7 @@ from environments.kernels.warden import Warden
 
 if TYPE_CHECKING:
     from environments.kernels.kernel import Kernel
+    from environments.kernels.provisioner import WardedProvisioner
 
 START_TIMEOUT = 60.0
 """Seconds a kernel may take to start and be set up; waiting for its turn is not counted."""
@@ -39,10 +41,14 @@ class KernelHost:
     """Entered once per run, `async with`; once it is left, no process of any kernel and no file of theirs is left.
 
     `cell_timeout` is in seconds, `output_limit` in characters kept of each of stdout, stderr, value and traceback.
+    `fork=False` starts an interpreter for each kernel, as is done anyway where a fork is not safe.
     """
 
-    def __init__(self, isolation: str, *, cell_timeout: float = 30.0, output_limit: int = 1_000_000) -> None:
+    def __init__(
+        self, isolation: str, *, cell_timeout: float = 30.0, output_limit: int = 1_000_000, fork: bool = True
+    ) -> None:
         self.isolation = choose_isolation(isolation)
+        self._forks = fork
         self._cell_timeout = cell_timeout
         self._output_limit = output_limit
         self._numbers = itertools.count(1)
@@ -57,7 +63,7 @@ class KernelHost:
         """
         cells = (self._preparation(preload, seed), setup)
         session = KernelSession(
-            lambda: self._launch(cells), cell_timeout=self._cell_timeout, output_limit=self._output_limit
+            lambda: self._launch(cells, preload), cell_timeout=self._cell_timeout, output_limit=self._output_limit
         )
         self._sessions = [*(other for other in self._sessions if not other.closed), session]
         await session.start()
@@ -70,23 +76,35 @@ class KernelHost:
         source = f"{INSIDE.read_text('utf-8')}\nprepare(**{arguments!r})"
         return f"exec(compile({source!r}, '<kernel>', 'exec'), {{'__name__': 'inside'}})"
 
-    async def _launch(self, cells: Sequence[str]) -> Kernel:
+    async def _launch(self, cells: Sequence[str], preload: Sequence[str]) -> Kernel:
         from environments.kernels.kernel import Kernel
 
         async with self._starting:
-            kernel = Kernel(self._root / str(next(self._numbers)), self._context, self._warden)
+            kernel = Kernel(self._root / str(next(self._numbers)), self._context, self._provision(preload))
             async with ours(kernel):
                 await kernel.start()
                 for code in filter(None, cells):
                     await run_unseen(kernel, code)
             return kernel
 
+    def _provision(self, preload: Sequence[str]) -> Callable[..., WardedProvisioner]:
+        from environments.kernels.fork_provisioner import ForkProvisioner
+        from environments.kernels.provisioner import WardedProvisioner
+
+        if not self._forks:
+            return partial(WardedProvisioner, self._warden)
+        return partial(ForkProvisioner, self._warden, self._servers, preload)
+
     async def __aenter__(self) -> Self:
         import zmq.asyncio
+
+        from environments.kernels.forkserver import ForkServers
 
         self._root = private_folder()
         self._warden = Warden(self._root)
         self._leaving.push_async_callback(self._warden.close)
+        self._servers = ForkServers(self._warden)
+        self._leaving.push_async_callback(self._servers.close)
         self._context = zmq.asyncio.Context()
         self._context.set(zmq.MAX_SOCKETS, 16 * 1024)
         self._context.rcvhwm = MESSAGES_AHEAD

@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -20,7 +21,6 @@ from jupyter_client.manager import AsyncKernelManager
 from environments.faults import KernelFault
 from environments.kernels.cell import CellOutput
 from environments.kernels.provisioner import WardedProvisioner, kernel_environment
-from environments.kernels.warden import Warden
 
 Ending: TypeAlias = Literal["done", "timed_out", "died"]
 
@@ -60,7 +60,7 @@ class _OneSpec(KernelSpecManager):
 class Kernel:
     """A kernel and its folder: `scratch` (where it works), `tmp`, its sockets. Started once, closed once."""
 
-    def __init__(self, folder: Path, context: zmq.asyncio.Context, warden: Warden) -> None:
+    def __init__(self, folder: Path, context: zmq.asyncio.Context, provision: Callable[..., WardedProvisioner]) -> None:
         self._folder = folder
         self._log_file = folder / "log"
         self._manager = AsyncKernelManager(
@@ -73,8 +73,8 @@ class Kernel:
             connection_file=str(folder / "connection.json"),
             log=logger,
         )
-        self._provisioner = WardedProvisioner(
-            warden, self._log_file, kernel_id=folder.name, kernel_spec=SPEC, parent=self._manager
+        self._provisioner = provision(
+            log_file=self._log_file, kernel_id=folder.name, kernel_spec=SPEC, parent=self._manager
         )
         self._manager.provisioner = self._provisioner
         self._client: AsyncKernelClient | None = None

@@ -21,13 +21,28 @@ from environments.kernels.warden import Warden
 PASSED = ("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 """The variables a kernel inherits, with `LC_*`. Any other may be a secret."""
 
+FIXED = {
+    "PYTHONHASHSEED": "0",
+    "PYTHONNOUSERSITE": "1",
+    "PYTHONUTF8": "1",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    # One thread each: many kernels share the cores, and sums must not depend on how many there are.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+
 REAP = 0.005
 POLL = 0.1
 
 
+def common_environment(inherited: Mapping[str, str]) -> dict[str, str]:
+    """What all kernels have alike."""
+    return {name: value for name, value in inherited.items() if name in PASSED or name.startswith("LC_")} | FIXED
+
+
 def kernel_environment(folder: Path, inherited: Mapping[str, str]) -> dict[str, str]:
     """The kernel's whole environment. `folder` is its own: no profile, history or config of the user's is found."""
-    kept = {name: value for name, value in inherited.items() if name in PASSED or name.startswith("LC_")}
     private = {
         "HOME": folder / "scratch",
         "TMPDIR": folder / "tmp",
@@ -36,17 +51,7 @@ def kernel_environment(folder: Path, inherited: Mapping[str, str]) -> dict[str, 
         "JUPYTER_DATA_DIR": folder / "ipython",
         "JUPYTER_RUNTIME_DIR": folder / "ipython",
     }
-    fixed = {
-        "PYTHONHASHSEED": "0",
-        "PYTHONNOUSERSITE": "1",
-        "PYTHONUTF8": "1",
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-        # One thread each: many kernels share the cores, and sums must not depend on how many there are.
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-    }
-    return kept | {name: str(path) for name, path in private.items()} | fixed
+    return common_environment(inherited) | {name: str(path) for name, path in private.items()}
 
 
 class WardedProvisioner(LocalProvisioner):
@@ -60,9 +65,8 @@ class WardedProvisioner(LocalProvisioner):
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         # Nothing is awaited between the process's birth and the warden's knowing of it: no cancellation can fall there.
         with self._log_file.open("wb") as log:
-            info = await super().launch_kernel(
-                cmd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, **kwargs
-            )
+            streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": log}
+            info = await super().launch_kernel(cmd, **kwargs | streams)
         assert self.pgid is not None
         self._warden.watch(self.pgid)
         return info

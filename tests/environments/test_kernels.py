@@ -27,9 +27,9 @@ def _secrets() -> Iterator[None]:
         yield
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def host(_secrets: None) -> AsyncIterator[KernelHost]:
-    async with KernelHost("none", cell_timeout=30) as host:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=[True, False], ids=["forked", "stock"])
+async def host(_secrets: None, request: pytest.FixtureRequest) -> AsyncIterator[KernelHost]:
+    async with KernelHost("none", cell_timeout=30, fork=request.param) as host:
         yield host
 
 

@@ -16,9 +16,9 @@ NEVER = 60.0
 """Seconds no cell here may need: what takes that long has hung."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def session() -> AsyncIterator[KernelSession]:
-    async with KernelHost("none", cell_timeout=NEVER) as host:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=[True, False], ids=["forked", "stock"])
+async def session(request: pytest.FixtureRequest) -> AsyncIterator[KernelSession]:
+    async with KernelHost("none", cell_timeout=NEVER, fork=request.param) as host:
         yield await host.session(setup="ready = 'set up'")
 
 

@@ -27,7 +27,7 @@ from environments.kernels import KernelHost
 from environments.kernels.warden import Warden
 
 async def main():
-    async with KernelHost("none") as host:
+    async with KernelHost("none", fork="stock" not in sys.argv) as host:
         session = await host.session()
         result = await session.run(
             "import os, subprocess, time\\n"
@@ -47,17 +47,21 @@ except KeyboardInterrupt:
 """
 
 
+forks = pytest.mark.parametrize("fork", [True, False], ids=["forked", "stock"])
+launchers = pytest.mark.parametrize("launcher", ["forked", "stock"])
+
+
 @contextmanager
 def running_host(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], list[int], Path]]:
-    """A host in a process of its own, in the middle of a cell; its kernel, the kernel's child, their folder."""
+    """A host in a process of its own, in the middle of a cell; all that it and a cell of it started, their folder."""
     command = [sys.executable, "-c", HOST, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True) as host:
         try:
             assert host.stdout is not None
             told = json.loads(host.stdout.readline())
-            wardens = children("warden_process", host.pid)
-            assert len(wardens) == 1
-            yield host, [*told["pids"], *wardens], Path(told["folder"]).parents[1]
+            helpers = [*children("warden_process", host.pid), *children("forkserver_process", host.pid)]
+            assert len(helpers) == (1 if "stock" in arguments else 2)
+            yield host, [*told["pids"], *helpers], Path(told["folder"]).parents[1]
         finally:
             # Its own session, so that a test that fails leaves nothing behind either.
             with suppress(ProcessLookupError):
@@ -84,36 +88,41 @@ def wait_until_gone(pids: list[int], folder: Path | None = None) -> None:
         time.sleep(0.02)
 
 
-def test_kill_9_of_the_host_leaves_no_process_and_no_folder() -> None:
-    with running_host() as (host, pids, folder):
+@launchers
+def test_kill_9_of_the_host_leaves_no_process_and_no_folder(launcher: str) -> None:
+    with running_host(launcher) as (host, pids, folder):
         assert folder.is_dir()
         assert not any(map(gone, pids))
         host.kill()
         wait_until_gone(pids, folder)
 
 
-def test_a_worker_forked_by_the_host_does_not_keep_the_kernels_alive() -> None:
-    with running_host("fork") as (host, pids, folder):
+@launchers
+def test_a_worker_forked_by_the_host_does_not_keep_the_kernels_alive(launcher: str) -> None:
+    with running_host(launcher, "fork") as (host, pids, folder):
         host.kill()
         wait_until_gone(pids, folder)
 
 
-def test_ctrl_c_leaves_no_process_and_no_folder() -> None:
-    with running_host() as (host, pids, folder):
+@launchers
+def test_ctrl_c_leaves_no_process_and_no_folder(launcher: str) -> None:
+    with running_host(launcher) as (host, pids, folder):
         os.killpg(host.pid, signal.SIGINT)
         assert host.wait(30) == 130
         wait_until_gone(pids, folder)
 
 
-def test_ctrl_c_of_the_terminal_reaches_neither_kernel_nor_warden() -> None:
-    with running_host() as (host, pids, _):
+@launchers
+def test_ctrl_c_of_the_terminal_reaches_neither_kernel_nor_warden(launcher: str) -> None:
+    with running_host(launcher) as (host, pids, _):
         assert all(os.getpgid(pid) != os.getpgid(host.pid) for pid in pids)
         assert all(os.getsid(pid) != os.getsid(host.pid) for pid in pids)
 
 
-async def test_children_of_the_teachers_code_end_with_their_kernel() -> None:
+@forks
+async def test_children_of_the_teachers_code_end_with_their_kernel(fork: bool) -> None:
     start = "import subprocess\nchild = subprocess.Popen(['sleep', '1000'])\nprint(child.pid)"
-    async with KernelHost("none") as host:
+    async with KernelHost("none", fork=fork) as host:
         session = await host.session()
         pids = [int((await session.run(start)).stdout)]
         await session.run("while True: pass", timeout=0.2)
@@ -124,8 +133,9 @@ async def test_children_of_the_teachers_code_end_with_their_kernel() -> None:
         await asyncio.to_thread(wait_until_gone, pids)
 
 
-async def test_children_of_a_kernel_that_dies_by_itself_end_at_once() -> None:
-    async with KernelHost("none") as host, await host.session() as session:
+@forks
+async def test_children_of_a_kernel_that_dies_by_itself_end_at_once(fork: bool) -> None:
+    async with KernelHost("none", fork=fork) as host, await host.session() as session:
         result = await session.run(
             "import os, subprocess, threading\nchild = subprocess.Popen(['sleep', '1000'])\n"
             "threading.Timer(0.2, os._exit, [1]).start()\nprint(os.getpid(), child.pid)"
@@ -148,9 +158,12 @@ async def test_the_warden_ends_the_groups_it_knows_and_no_other(tmp_path: Path, 
     assert not folder.exists()
 
 
-async def test_no_kernel_is_started_once_the_warden_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@forks
+async def test_no_kernel_is_started_once_the_warden_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fork: bool
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    async with KernelHost("none") as host:
+    async with KernelHost("none", fork=fork) as host:
         while not (wardens := children("warden_process")):
             await asyncio.sleep(0.01)  # a process has no command line to be known by before it has begun
         (warden,) = wardens
@@ -159,34 +172,57 @@ async def test_no_kernel_is_started_once_the_warden_is_gone(tmp_path: Path, monk
         with pytest.raises(KernelFault, match="warden"):
             await host.session()
         assert not children("ipykernel")
+        assert not children("forkserver_process")
     assert not list(tmp_path.iterdir())
 
 
-async def test_a_host_that_is_left_closes_what_was_left_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@forks
+async def test_a_host_that_is_left_closes_what_was_left_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fork: bool
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    async with KernelHost("none") as host:
+    async with KernelHost("none", fork=fork) as host:
         assert len(list(tmp_path.iterdir())) == 1
         assert next(tmp_path.iterdir()).stat().st_mode & 0o777 == 0o700
         pid = int((await (await host.session()).run("import os; print(os.getpid())")).stdout)
     assert gone(pid)
+    assert not children("_process")
     assert not list(tmp_path.iterdir())
 
 
-async def test_a_start_that_is_cancelled_leaves_no_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def start_cancelled_after(host: KernelHost, seconds: float) -> bool:
+    """Whether it had not come to its end before."""
+    start = asyncio.create_task(host.session())
+    await asyncio.sleep(seconds)
+    start.cancel()
+    try:
+        await (await start).close()
+    except asyncio.CancelledError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(("fork", "step"), [(True, 0.003), (False, 0.08)], ids=["forked", "stock"])
+async def test_a_start_that_is_cancelled_leaves_no_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fork: bool, step: float
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    async with KernelHost("none") as host:
-        for moment in (0.0, 0.02, 0.1, 0.2):
-            start = asyncio.create_task(host.session())
-            await asyncio.sleep(moment)
-            start.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await start
-            assert not children("ipykernel")
+    async with KernelHost("none", fork=fork) as host:
+        assert await start_cancelled_after(host, step)  # while the fork server is still importing
+        await (await host.session()).close()
+        moment = 0.0
+        while await start_cancelled_after(host, moment):
+            helpers = {*children("_process")}
+            kernels = {child.pid for child in psutil.Process().children(recursive=True)} - helpers
+            await asyncio.to_thread(wait_until_gone, [*kernels])
             assert not list(tmp_path.glob("*/*"))
+            moment += step
+        assert moment > 2 * step
 
 
-async def test_a_run_that_is_cancelled_ends_its_kernel_and_the_session_can_go_on() -> None:
-    async with KernelHost("none") as host, await host.session() as session:
+@forks
+async def test_a_run_that_is_cancelled_ends_its_kernel_and_the_session_can_go_on(fork: bool) -> None:
+    async with KernelHost("none", fork=fork) as host, await host.session() as session:
         pid = int((await session.run("import os; print(os.getpid())")).stdout)
         run = asyncio.create_task(session.run("while True: pass"))
         await asyncio.sleep(0.2)

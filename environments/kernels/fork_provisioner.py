@@ -1,0 +1,101 @@
+"""Kernels forked by a server that has imported everything, in place of interpreters started one by one.
+
+Above this an unmodified `AsyncKernelManager` launches, signals, awaits and kills; where no fork is to be
+had, the kernel is started as its command says.
+"""
+
+import functools
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from jupyter_client.connect import KernelConnectionInfo
+
+from environments.kernels.forked import ForkedProcess, ServerGoneError
+from environments.kernels.forkserver import ForkServer, ForkServers
+from environments.kernels.provisioner import WardedProvisioner
+from environments.kernels.warden import Warden
+
+LAUNCHER = [sys.executable, "-m", "ipykernel_launcher"]
+
+ATTEMPTS = 2
+"""A server may be killed while a kernel starts; the next one is new."""
+
+
+class ForkProvisioner(WardedProvisioner):
+    """`preload` are the modules that the kernel should find imported."""
+
+    def __init__(
+        self, warden: Warden, servers: ForkServers, preload: Sequence[str], log_file: Path, **kwargs: Any
+    ) -> None:
+        super().__init__(warden, log_file, **kwargs)
+        self._servers = servers
+        self._preload = preload
+        self._forked: ForkedProcess | None = None
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
+        self._forked = None
+        for _ in range(ATTEMPTS if cmd[:3] == LAUNCHER else 0):
+            server = self._servers.server(self._preload)
+            if server is None:
+                break
+            try:
+                await self._fork(server, cmd[3:], str(kwargs.get("cwd") or Path.cwd()), kwargs["env"])
+            except ServerGoneError:
+                await self._servers.lost(server)
+            else:
+                return self.connection_info
+        return await super().launch_kernel(cmd, **kwargs)
+
+    async def _fork(self, server: ForkServer, arguments: list[str], folder: str, environment: dict[str, str]) -> None:
+        told = {"arguments": arguments, "folder": folder, "environment": environment}
+        forked = self._asked(server)
+        try:
+            pid = await forked.born()
+            # It waits to be told: what it does, it does under the warden's eyes.
+            self._warden.watch(pid)
+            self._forked = self.process = cast(Any, forked)
+            self.pid = self.pgid = pid
+            self.cwd = folder
+            await forked.begin(json.dumps(told).encode())
+        except BaseException:
+            if self._forked is forked:
+                await self.kill()
+            forked.close()
+            raise
+
+    def _asked(self, server: ForkServer) -> ForkedProcess:
+        with self._log_file.open("wb") as log, Path(os.devnull).open("r+b") as nothing:
+            return server.fork([nothing.fileno(), nothing.fileno(), log.fileno()])
+
+    async def _reaped(self, interval: float) -> int | None:
+        if self._forked is not None:
+            await self._forked.ended()
+        return await super()._reaped(interval)
+
+    def _end_group(self) -> None:
+        super()._end_group()
+        if self._forked is not None:
+            self._forked.close()
+
+
+class SharedForkProvisioner(ForkProvisioner):
+    """For any Jupyter user's kernelspec: all kernels of a process share its servers, which end with it.
+
+    `"metadata": {"kernel_provisioner": {"provisioner_name": "errata-fork", "config": {"preload": ["numpy"]}}}`
+    """
+
+    def __init__(self, preload: Sequence[str] = (), **kwargs: Any) -> None:
+        warden, servers, folder = shared()
+        super().__init__(warden, servers, preload, folder / f"{kwargs['kernel_id']}.log", **kwargs)
+
+
+@functools.cache
+def shared() -> tuple[Warden, ForkServers, Path]:
+    folder = Path(tempfile.mkdtemp(prefix="errata-"))
+    warden = Warden(folder)
+    return warden, ForkServers(warden), folder
