@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class KernelSession:
-    """Runs one cell at a time. Made by `KernelHost.session`."""
+    """Runs one cell at a time. Made by `KernelHost.session`.
 
-    renewed: bool = False
-    """The last `run` ended in a timeout or a death: its session is gone, and the next cell meets a fresh one."""
+    After a `run` that timed out or died its session is gone, and the next cell meets a fresh one.
+    """
 
     def __init__(self, launch: Callable[[], Awaitable[Kernel]], *, cell_timeout: float, output_limit: int) -> None:
         self._launch = launch
@@ -37,7 +37,6 @@ class KernelSession:
 
     async def run(self, code: str, timeout: float | None = None) -> CellResult:  # noqa: ASYNC109  # the cell is told, too
         """Run a cell for at most `timeout` seconds, or the host's. Raises `KernelFault`: what the code does is data."""
-        self.renewed = False
         await self.start()
         assert self._kernel is not None
         output, started = CellOutput(self._output_limit), time.monotonic()
@@ -50,7 +49,6 @@ class KernelSession:
             raise
         seconds = time.monotonic() - started
         if ending != "done":
-            self.renewed = True
             await self._discard()
         return output.result(seconds, timed_out=ending == "timed_out", died=ending == "died")
 

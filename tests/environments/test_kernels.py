@@ -75,7 +75,7 @@ async def test_an_exception_is_kept_whole_and_without_colours(session: KernelSes
     assert (result.error.name, result.error.value) == ("KeyError", "'key'")
     assert "in f()" in result.error.traceback
     assert "\x1b" not in result.error.traceback
-    assert (result.stdout, result.failed, session.renewed) == ("before\n", True, False)
+    assert (result.stdout, result.failed, result.died) == ("before\n", True, False)
 
 
 async def test_code_that_does_not_parse_is_an_error_of_the_cell(session: KernelSession) -> None:
@@ -123,7 +123,7 @@ async def test_input_meets_the_end_of_the_file(session: KernelSession) -> None:
 async def test_sys_exit_ends_the_cell_and_not_the_session(session: KernelSession) -> None:
     result = await session.run("import sys\nsys.exit(3)")
     assert result.error is not None
-    assert (result.error.name, result.stderr, session.renewed) == ("SystemExit", "", False)
+    assert (result.error.name, result.stderr, result.died) == ("SystemExit", "", False)
 
 
 async def test_unicode_nul_and_lone_surrogates_come_back_encodable(session: KernelSession) -> None:
