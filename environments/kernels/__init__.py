@@ -6,6 +6,7 @@ this package imports neither zmq nor jupyter_client; the first session does.
 
 from environments.kernels.host import KernelHost
 from environments.kernels.isolation import choose_isolation
+from environments.kernels.limits import Limits
 from environments.kernels.session import KernelSession
 
-__all__ = ["KernelHost", "KernelSession", "choose_isolation"]
+__all__ = ["KernelHost", "KernelSession", "Limits", "choose_isolation"]

@@ -4,12 +4,14 @@ Above this an unmodified `AsyncKernelManager` launches, signals, awaits and kill
 had, the kernel is started as its command says.
 """
 
+import asyncio
 import functools
 import json
 import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,6 +37,7 @@ class ForkProvisioner(WardedProvisioner):
         super().__init__(warden, log_file, **kwargs)
         self._servers = servers
         self._preload = preload
+        self._folder = log_file.parent
         self._forked: ForkedProcess | None = None
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
@@ -52,21 +55,42 @@ class ForkProvisioner(WardedProvisioner):
         return await super().launch_kernel(cmd, **kwargs)
 
     async def _fork(self, server: ForkServer, arguments: list[str], folder: str, environment: dict[str, str]) -> None:
-        told = {"arguments": arguments, "folder": folder, "environment": environment}
+        isolation = self._servers.isolation
+        told = {
+            "arguments": self._as_seen(arguments), "work": folder, "environment": environment,
+            "folder": str(self._folder), "user": self._given_away(isolation.user()),
+            "limits": asdict(isolation.limits),
+        }  # fmt: skip
         forked = self._asked(server)
         try:
             pid = await forked.born()
-            # It waits to be told: what it does, it does under the warden's eyes.
+            # It waits to be told: what it does, it does under the warden's eyes, and within its control group.
             self._warden.watch(pid)
             self._forked = self.process = cast(Any, forked)
             self.pid = self.pgid = pid
             self.cwd = folder
-            await forked.begin(json.dumps(told).encode())
+            # Joining a group waits for the whole system; until the kernel has begun only code of ours runs in it.
+            await asyncio.gather(forked.begin(json.dumps(told).encode()), asyncio.to_thread(self._servers.confine, pid))
         except BaseException:
             if self._forked is forked:
                 await self.kill()
             forked.close()
             raise
+
+    def _given_away(self, user: int) -> int:
+        """The one that the kernel's folder belongs to from here on, with what the kernel is to find in it."""
+        if user != os.geteuid():
+            for path in (self._folder, self._folder / "connection.json"):
+                os.chown(path, user, user)
+        return user
+
+    def _as_seen(self, arguments: list[str]) -> list[str]:
+        """The same with the kernel's folder where it is seen from inside; the connection file likewise."""
+        ours, seen = str(self._folder), str(self._servers.isolation.places(self._folder).folder)
+        if seen != ours:
+            file = self._folder / "connection.json"
+            file.write_text(file.read_text().replace(ours, seen))
+        return [argument.replace(ours, seen) for argument in arguments]
 
     def _asked(self, server: ForkServer) -> ForkedProcess:
         with self._log_file.open("wb") as log, Path(os.devnull).open("r+b") as nothing:
@@ -78,6 +102,8 @@ class ForkProvisioner(WardedProvisioner):
         return await super()._reaped(interval)
 
     def _end_group(self) -> None:
+        if self.pgid is not None:
+            self._servers.release(self.pgid)
         super()._end_group()
         if self._forked is not None:
             self._forked.close()

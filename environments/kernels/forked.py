@@ -5,10 +5,14 @@ import contextlib
 import os
 import signal
 import socket
+import struct
 
 from environments.faults import KernelFault
 
 LONGEST_MESSAGE = 1_000
+
+CREDENTIALS = struct.Struct("3i")
+"""Process, user, group."""
 
 
 class ServerGoneError(Exception):
@@ -16,7 +20,10 @@ class ServerGoneError(Exception):
 
 
 class ForkedProcess:
-    """A kernel that a fork server is the parent of, with the face of the `Popen` that provisioners know."""
+    """A kernel that a fork server is the parent of, with the face of the `Popen` that provisioners know.
+
+    Whatever comes by the channel has to bring its sender's credentials: `SO_PASSCRED` is set before it is passed on.
+    """
 
     def __init__(self, channel: socket.socket) -> None:
         channel.setblocking(False)
@@ -24,19 +31,18 @@ class ForkedProcess:
         self._loop = asyncio.get_running_loop()
         self._begun, self._ended = asyncio.Event(), asyncio.Event()
         self._lost = False
+        self._trouble = ""
         self.pid = 0
         self.returncode: int | None = None
 
     async def born(self) -> int:
         """Its number, which is its group's too. It does nothing yet. Raises `ServerGoneError`."""
-        message = ""
-        with contextlib.suppress(ConnectionError):
-            message = (await self._loop.sock_recv(self._channel, LONGEST_MESSAGE)).decode()
+        message, number = await self._first_word()
         if not message:
             raise ServerGoneError
-        if not message.startswith("pid "):
+        if message != "born" or number <= 0:
             raise KernelFault(f"the fork server could not start a kernel: {message}.")
-        self.pid = int(message.removeprefix("pid "))
+        self.pid = number
         return self.pid
 
     async def begin(self, told: bytes) -> None:
@@ -47,6 +53,8 @@ class ForkedProcess:
         await self._begun.wait()
         if self._lost:
             raise ServerGoneError
+        if self._trouble:
+            raise KernelFault(f"a kernel could not be started: {self._trouble}.")
 
     async def ended(self) -> None:
         await self._ended.wait()
@@ -68,12 +76,30 @@ class ForkedProcess:
             self._hear("")
         self._channel.close()
 
+    async def _first_word(self) -> tuple[str, int]:
+        """With its speaker's number, as the system says it: a kernel may know itself by another."""
+        readable = asyncio.Event()
+        self._loop.add_reader(self._channel, readable.set)
+        try:
+            await readable.wait()
+        finally:
+            self._loop.remove_reader(self._channel)
+        try:
+            message, credentials, *_ = self._channel.recvmsg(LONGEST_MESSAGE, socket.CMSG_SPACE(CREDENTIALS.size))
+        except ConnectionError:
+            return "", 0
+        numbers = [CREDENTIALS.unpack(data)[0] for _, kind, data in credentials if kind == socket.SCM_CREDENTIALS]
+        return message.decode(), numbers[0] if numbers else 0
+
     def _received(self) -> str:
         with contextlib.suppress(ConnectionError):
             return self._channel.recv(LONGEST_MESSAGE).decode()
         return ""
 
     def _hear(self, message: str) -> None:
+        if message not in ("", "ready") and not message.startswith("exit "):
+            self._trouble = message
+            return  # its end is told next
         if message != "ready":
             # A server that is gone has taken its kernels with it, and told nobody.
             self._lost = not message

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Self
 
 from environments.faults import KernelFault, UsageError
 from environments.kernels.cell import CellOutput
-from environments.kernels.isolation import choose_isolation
+from environments.kernels.isolation import Isolation, choose_isolation
+from environments.kernels.limits import Limits
 from environments.kernels.session import KernelSession
 from environments.kernels.warden import Warden
 
@@ -41,13 +42,23 @@ class KernelHost:
     """Entered once per run, `async with`; once it is left, no process of any kernel and no file of theirs is left.
 
     `cell_timeout` is in seconds, `output_limit` in characters kept of each of stdout, stderr, value and traceback.
-    `fork=False` starts an interpreter for each kernel, as is done anyway where a fork is not safe.
+    `isolation` is a level, or None for the strongest there is. `fork=False` starts an interpreter for each
+    kernel, as is done anyway where a fork is not safe; that is never isolated. Raises `UsageError`.
     """
 
     def __init__(
-        self, isolation: str, *, cell_timeout: float = 30.0, output_limit: int = 1_000_000, fork: bool = True
+        self,
+        isolation: str | None,
+        *,
+        limits: Limits | None = None,
+        cell_timeout: float = 30.0,
+        output_limit: int = 1_000_000,
+        fork: bool = True,
     ) -> None:
         self.isolation = choose_isolation(isolation)
+        if not fork and self.isolation != "none":
+            raise UsageError("isolated kernels are forked: isolation and fork=False do not go together.")
+        self._confines = Isolation(self.isolation, limits or Limits())
         self._forks = fork
         self._cell_timeout = cell_timeout
         self._output_limit = output_limit
@@ -80,7 +91,8 @@ class KernelHost:
         from environments.kernels.kernel import Kernel
 
         async with self._starting:
-            kernel = Kernel(self._root / str(next(self._numbers)), self._context, self._provision(preload))
+            folder = self._root / str(next(self._numbers))
+            kernel = Kernel(folder, self._confines.places(folder), self._context, self._provision(preload))
             async with ours(kernel):
                 await kernel.start()
                 for code in filter(None, cells):
@@ -103,7 +115,7 @@ class KernelHost:
         self._root = private_folder()
         self._warden = Warden(self._root)
         self._leaving.push_async_callback(self._warden.close)
-        self._servers = ForkServers(self._warden)
+        self._servers = ForkServers(self._warden, self._confines)
         self._leaving.push_async_callback(self._servers.close)
         self._context = zmq.asyncio.Context()
         self._context.set(zmq.MAX_SOCKETS, 16 * 1024)

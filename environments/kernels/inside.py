@@ -121,6 +121,7 @@ class KeptStream:
         self._mark = f"<{os.urandom(12).hex()}>"
         self._passed = threading.Event()
         self._held: str | None = None
+        self._process = os.getpid()
 
     def begin(self, parent: Any) -> None:
         self.stream.set_parent(parent)
@@ -143,6 +144,8 @@ class KeptStream:
         self.stream.flush()
 
     def write(self, text: str) -> Any:
+        if os.getpid() != self._process:
+            return os.write(self._pipe, text.encode("utf-8", "backslashreplace"))  # a forked child has no other way
         if self._held is not None and threading.current_thread() is self.stream.watch_fd_thread:
             before, mark, after = (self._held + text).partition(self._mark)
             self._held = None if mark else before

@@ -1,26 +1,172 @@
 """How far a teacher's code is kept from the machine it runs on.
 
-A level is a claim that stands in every trajectory, so none is chosen silently: while no isolating
-level exists, running without one has to be asked for by name.
+A level is a claim that stands in every trajectory, so it is tried out before it is chosen, and none is
+chosen silently: where nothing stands the test, running without has to be asked for by name.
 """
 
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
 from environments.faults import UsageError
+from environments.kernels.cgroups import Cgroups
+from environments.kernels.limits import Limits
 
 LEVELS = ("namespaces", "user-namespaces", "landlock", "none")
-"""Strongest first. The names are reserved; `AVAILABLE` says which of them exist."""
+"""Strongest first."""
 
-AVAILABLE = ("none",)
+_ALWAYS = frozenset({"time", "output", "orphans"})
+_CONFINED = _ALWAYS | {"files", "others", "network", "syscalls", "memory", "file size", "open files", "cpu time"}
+_WALLED = _CONFINED | {"processes", "disk"}
+
+CLAIMS: Mapping[str, frozenset[str]] = {
+    "namespaces": _WALLED | {"total memory"},
+    "user-namespaces": _WALLED,
+    "landlock": _CONFINED,
+    "none": _ALWAYS,
+}
+"""What each level claims; `docs/isolation.md` says it in sentences."""
+
+PATIENCE = 30.0
+"""Seconds a self-test may take."""
+PROJECT = Path(__file__).resolve().parents[2]
+NEEDED = "Linux 6.12 or later"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """As a kernel sees them: where its sockets are, where it works, where it leaves what nobody asks for."""
+
+    folder: Path
+    work: Path
+    temporary: Path
+    settings: Path
+
+    def environment(self) -> dict[str, str]:
+        """No profile, history or settings of the user's is found."""
+        jupyter = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+        return {
+            "HOME": str(self.work),
+            "TMPDIR": str(self.temporary),
+            "USER": "user",
+            "LOGNAME": "user",
+        } | dict.fromkeys(jupyter, str(self.settings))
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """The level in force, and how far a kernel may go within it."""
+
+    level: str
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def has_rooms(self) -> bool:
+        """Whether a kernel sees a file system of its own."""
+        return self.level.endswith("namespaces")
+
+    @property
+    def has_cgroups(self) -> bool:
+        return "total memory" in CLAIMS[self.level]
+
+    def places(self, folder: Path) -> Places:
+        """Of the kernel whose folder this is."""
+        if self.has_rooms:
+            return Places(Path("/room"), Path("/home/user"), Path("/tmp"), Path("/tmp/.ipython"))  # noqa: S108
+        return Places(folder, folder / "scratch", folder / "tmp", folder / "ipython")
+
+    def user(self) -> int:
+        """Whom a kernel is to be: as root somebody nobody else is, of the numbers that we have been given."""
+        if os.geteuid() != 0 or not self.has_rooms:
+            return os.geteuid()
+        numbers = Path("/proc/self/uid_map").read_text().split("\n")[0].split()
+        upper = min(int(numbers[0]) + int(numbers[2]), 1 << 31)
+        return upper // 2 + secrets.randbelow(upper // 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A level, and why it cannot be had here."""
+
+    level: str
+    trouble: str | None
+
+
+def examine(level: str) -> Examined:
+    """Try a level out: raise its walls around a process that then attacks them."""
+    if level == "none":
+        return Examined(level, None)
+    if sys.platform != "linux":
+        return Examined(level, f"needs {NEEDED}")
+    if level == "namespaces" and os.geteuid() != 0:
+        return Examined(level, "needs root")
+    folder = Path(tempfile.mkdtemp(prefix="errata-"))
+    try:
+        return Examined(level, _attacked(level, folder))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def working_levels() -> tuple[str, ...]:
+    return tuple(level for level in LEVELS if examine(level).trouble is None)
 
 
 def choose_isolation(asked: str | None) -> str:
-    """The level in force: the one named, or for None or `auto` the strongest there is. Raises `UsageError`."""
-    if asked in AVAILABLE:
-        return asked
-    if asked in (None, "auto"):
-        raise UsageError(
-            "a teacher's code would run without isolation: it could read your files and use your network. "
-            "Say --isolation none to accept that."
-        )
-    if asked in LEVELS:
-        raise UsageError(f"isolation level '{asked}' does not exist yet. There is: {', '.join(AVAILABLE)}.")
-    raise UsageError(f"unknown isolation level '{asked}'. There is: {', '.join(AVAILABLE)}.")
+    """The level in force: the one named, or for None or `auto` the strongest that stands its test.
+
+    Raises `UsageError` where the one named cannot be had, and where there is none.
+    """
+    if asked not in (None, "auto", *LEVELS):
+        raise UsageError(f"unknown isolation level '{asked}'. There are: auto, {', '.join(LEVELS)}.")
+    troubles = []
+    for level in LEVELS[:-1] if asked in (None, "auto") else [asked]:
+        found = examine(level)
+        if found.trouble is None:
+            return level
+        troubles.append(f"{level} {found.trouble}")
+    raise UsageError(
+        f"the isolation asked for cannot be had here: {'; '.join(troubles)}. `errata doctor` says more. "
+        "With --isolation none a teacher's code could read your files and use your network."
+    )
+
+
+def _attacked(level: str, folder: Path) -> str | None:
+    """What went wrong, if anything."""
+    (folder / "world").mkdir()
+    (folder / "secret").write_text("planted")
+    (folder / "kernel").mkdir()
+    isolation = Isolation(level, Limits(memory=512 << 20))
+    user, group = isolation.user(), os.getegid()
+    for own in ("kernel", *(f"kernel/{name}" for name in ("scratch", "tmp", "ipython"))):
+        (folder / own).mkdir(exist_ok=True)
+        os.chown(folder / own, user, user if user != os.geteuid() else group)
+    command = [sys.executable, "-m", "environments.kernels.forkserver_process.selftest", level, str(folder), str(user)]
+    try:
+        cgroups = Cgroups(folder.name, isolation.limits) if level == "namespaces" else None
+    except OSError as error:
+        return f"has no control group: {error.strerror}"
+    process = subprocess.Popen(  # noqa: S603  # our own program
+        command, cwd=PROJECT, env={}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        if cgroups:
+            cgroups.confine(process.pid)
+        said, _ = process.communicate("go\n", PATIENCE)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"failed its test: {error}"
+    finally:
+        process.kill()
+        process.wait()
+        if cgroups:
+            cgroups.release(process.pid)
+            cgroups.close()
+    lines = said.strip().splitlines() or ["it ended without a word"]
+    return None if process.returncode == 0 and lines[-1] == "sound" else f"failed its test: {lines[-1]}"

@@ -20,7 +20,8 @@ from jupyter_client.manager import AsyncKernelManager
 
 from environments.faults import KernelFault
 from environments.kernels.cell import CellOutput
-from environments.kernels.provisioner import WardedProvisioner, kernel_environment
+from environments.kernels.isolation import Places
+from environments.kernels.provisioner import WardedProvisioner, common_environment
 
 Ending: TypeAlias = Literal["done", "timed_out", "died"]
 
@@ -58,10 +59,13 @@ class _OneSpec(KernelSpecManager):
 
 
 class Kernel:
-    """A kernel and its folder: `scratch` (where it works), `tmp`, its sockets. Started once, closed once."""
+    """A kernel and its folder, which holds its sockets. Started once, closed once."""
 
-    def __init__(self, folder: Path, context: zmq.asyncio.Context, provision: Callable[..., WardedProvisioner]) -> None:
+    def __init__(
+        self, folder: Path, places: Places, context: zmq.asyncio.Context, provision: Callable[..., WardedProvisioner]
+    ) -> None:
         self._folder = folder
+        self._places = places
         self._log_file = folder / "log"
         self._manager = AsyncKernelManager(
             kernel_id=folder.name,
@@ -82,11 +86,10 @@ class Kernel:
 
     async def start(self) -> None:
         """Until the kernel's output is sure to reach us. Raises `EOFError` when it ends before that."""
-        for name in ("scratch", "tmp", "ipython"):
-            (self._folder / name).mkdir(mode=0o700, parents=True)
-        await self._manager.start_kernel(
-            cwd=str(self._folder / "scratch"), env=kernel_environment(self._folder, os.environ)
-        )
+        for name in (".", "scratch", "tmp", "ipython"):
+            (self._folder / name).mkdir(mode=0o700, exist_ok=True)
+        environment = common_environment(os.environ) | self._places.environment()
+        await self._manager.start_kernel(cwd=str(self._places.work), env=environment)
         self._death = self._task(self._provisioner.wait())
         self._client = self._manager.client(context=self._manager.context)
         self._client.start_channels(hb=False, control=False)

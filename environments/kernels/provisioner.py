@@ -41,19 +41,6 @@ def common_environment(inherited: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in inherited.items() if name in PASSED or name.startswith("LC_")} | FIXED
 
 
-def kernel_environment(folder: Path, inherited: Mapping[str, str]) -> dict[str, str]:
-    """The kernel's whole environment. `folder` is its own: no profile, history or config of the user's is found."""
-    private = {
-        "HOME": folder / "scratch",
-        "TMPDIR": folder / "tmp",
-        "IPYTHONDIR": folder / "ipython",
-        "JUPYTER_CONFIG_DIR": folder / "ipython",
-        "JUPYTER_DATA_DIR": folder / "ipython",
-        "JUPYTER_RUNTIME_DIR": folder / "ipython",
-    }
-    return common_environment(inherited) | {name: str(path) for name, path in private.items()}
-
-
 class WardedProvisioner(LocalProvisioner):
     """A child process in a session of its own. When it ends, by itself or killed, its whole group ends with it."""
 

@@ -21,7 +21,7 @@ class Warden:
 
     def __init__(self, folder: Path) -> None:
         # In a session of its own: a terminal's Ctrl-C is the host's to handle, and must find the warden alive after it.
-        self._folder = folder
+        self.folder = folder
         self._process = subprocess.Popen(  # noqa: S603  # our own file
             [sys.executable, "-I", "-S", PROCESS, folder],
             stdin=subprocess.PIPE,
@@ -43,11 +43,15 @@ class Warden:
         with contextlib.suppress(KernelFault):
             self._tell(f"-{group}\n")
 
+    def sweep(self, cgroup: Path) -> None:
+        """A folder of control groups, to be removed with them. Raises `KernelFault`."""
+        self._tell(f"{cgroup}\n")
+
     async def close(self) -> None:
         """Ends what is left, removes the folder; removes it even where the warden has been killed before."""
         self._pipe.close()
         await asyncio.to_thread(self._process.wait, FAREWELL)
-        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
 
     def _tell(self, line: str) -> None:
         try:

@@ -1,14 +1,18 @@
 """Ends every kernel's process group and removes their folder when the host is gone, however it went.
 
 Run as `python -I -S warden_process.py FOLDER`, with a pipe from the host on stdin that carries lines
-`+GROUP` and `-GROUP`. End of file is the host's end. A process that has called `setsid` itself has
-left its group and is out of reach here: only isolation (a PID namespace, a cgroup) holds that one.
+`+GROUP` and `-GROUP`, and the paths of folders of control groups. End of file is the host's end. A process
+that has called `setsid` itself has left its group and is out of reach here: only isolation holds that one.
 """
 
 import os
 import select
 import signal
 import sys
+import time
+
+ATTEMPTS, PAUSE = 100, 0.05
+"""At removing a control group, which has to wait until its processes are gone; seconds between them."""
 
 PATIENCE = 1.0
 """Seconds between looks at the parent: a process forked by the host may hold the pipe's other end open."""
@@ -17,7 +21,8 @@ PATIENCE = 1.0
 def main(folder: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    for group in wards():
+    groups, cgroups = wards()
+    for group in groups:
         try:
             os.killpg(group, signal.SIGKILL)
         except OSError:
@@ -25,22 +30,39 @@ def main(folder: str) -> None:
     import shutil  # here, for it holds more memory than the rest of this process
 
     shutil.rmtree(folder, ignore_errors=True)
+    for cgroup in cgroups:
+        remove(cgroup)
 
 
-def wards() -> set[int]:
-    """The groups that are left when the host ends."""
-    parent, groups, pending = os.getppid(), set[int](), b""
+def wards() -> tuple[set[int], list[bytes]]:
+    """The groups of processes that are left when the host ends, and the folders of control groups."""
+    parent, groups, cgroups, pending = os.getppid(), set[int](), list[bytes](), b""
     while True:
         if not select.select([0], [], [], PATIENCE)[0]:
             if os.getppid() != parent:
-                return groups
+                return groups, cgroups
             continue
         received = os.read(0, 4096)
         if not received:
-            return groups
+            return groups, cgroups
         *lines, pending = (pending + received).split(b"\n")
         for line in lines:
-            (groups.add if line[:1] == b"+" else groups.discard)(int(line[1:]))
+            if line[:1] == b"/":
+                cgroups.append(line)
+            else:
+                (groups.add if line[:1] == b"+" else groups.discard)(int(line[1:]))
+
+
+def remove(cgroup: bytes) -> None:
+    for _ in range(ATTEMPTS):
+        try:
+            for child in [entry.path for entry in os.scandir(cgroup) if entry.is_dir()]:
+                os.rmdir(child)  # noqa: PTH106  # pathlib is not worth its memory here
+            os.rmdir(cgroup)  # noqa: PTH106
+        except FileNotFoundError:
+            return
+        except OSError:
+            time.sleep(PAUSE)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from environments.kernels import KernelHost, KernelSession
-from environments.kernels.forkserver import PROCESS
+from environments.kernels.forkserver import PROGRAM
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a fork is safe on Linux only")
 
@@ -94,8 +94,8 @@ def test_a_server_refuses_to_fork_what_a_fork_would_break(tmp_path: Path, code: 
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         done = subprocess.run(
-            [sys.executable, PROCESS, str(theirs.fileno()), "unsafe"],
-            pass_fds=[theirs.fileno()], env={"PYTHONPATH": str(tmp_path), "OPENBLAS_NUM_THREADS": "1"},
+            [sys.executable, "-m", PROGRAM, str(theirs.fileno()), "none", tmp_path, "unsafe"],
+            pass_fds=[theirs.fileno()], cwd=ROOT, env={"PYTHONPATH": str(tmp_path), "OPENBLAS_NUM_THREADS": "1"},
             capture_output=True, text=True, timeout=60,
         )  # fmt: skip
     assert done.returncode == 1
@@ -105,9 +105,9 @@ def test_a_server_refuses_to_fork_what_a_fork_would_break(tmp_path: Path, code: 
 async def test_kernels_start_without_a_server_that_cannot_start_and_it_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    program = tmp_path / "server.py"
-    program.write_text("raise SystemExit('no fork today')")
-    monkeypatch.setattr("environments.kernels.forkserver.PROCESS", program)
+    (tmp_path / "server.py").write_text("raise SystemExit('no fork today')")
+    monkeypatch.setattr("environments.kernels.forkserver.PROJECT", tmp_path)
+    monkeypatch.setattr("environments.kernels.forkserver.PROGRAM", "server")
     with caplog.at_level(logging.WARNING):
         async with KernelHost("none") as host:
             for _ in range(2):

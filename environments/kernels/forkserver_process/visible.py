@@ -1,0 +1,68 @@
+"""What of the machine a walled kernel can see: the system's programs and libraries, and this Python.
+
+The standard library and what is installed beside it, and no other folder of `sys.path`: an editable
+install there is somebody's project, with their keys and data. Of ourselves nothing is seen: a grader
+that can be read can be satisfied.
+"""
+
+import os
+import sys
+import sysconfig
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+
+SETTINGS = (
+    "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "timezone", "mime.types", "nsswitch.conf",
+    "ssl/certs", "alternatives", "fonts", "magic", "protocols", "services",
+)  # fmt: skip
+"""Files of /etc that hold nothing of the machine's own."""
+
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+
+PROJECT = Path(__file__).resolve().parents[3]
+"""The folder that holds our packages."""
+OURS = ("cli", "collectors", "environments", "exporters", "filters", "store")
+
+
+def readable() -> list[Path]:
+    """Folders and files, links among them, none of them beneath another."""
+    wanted = [*SYSTEM, *(f"/etc/{name}" for name in SETTINGS), *python_folders()]
+    found = {path for wish in wanted for path in _with_target(Path(wish)) if os.path.lexists(path)}
+    return sorted(path for path in found if not any(other in found for other in path.parents if not other.is_symlink()))
+
+
+def python_folders() -> Iterator[str]:
+    yield from (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)
+    yield from (sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    yield str(Path(sys.executable).parent)
+
+
+def hidden() -> list[Path]:
+    """Folders of our own among what is readable: there are some where we are installed beside everything else."""
+    beside = Path(sysconfig.get_path("purelib")).resolve() == PROJECT
+    return [PROJECT / name for name in OURS if (PROJECT / name).is_dir()] if beside else []
+
+
+def without_ours(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
+    """The same for rules that can only allow: what may be read, or (False) only listed on the way to the rest."""
+    ours = hidden()
+    for path in paths:
+        yield from _split(path, ours)
+
+
+def _split(path: Path, ours: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
+    real = path.resolve()
+    if real in ours:
+        return
+    if not any(real in folder.parents for folder in ours):
+        yield real, True
+        return
+    yield real, False
+    for entry in real.iterdir():
+        yield from _split(entry, ours)
+
+
+def _with_target(path: Path) -> tuple[Path, Path]:
+    return path, path.resolve()
