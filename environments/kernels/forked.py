@@ -43,11 +43,11 @@ class ForkedProcess:
         if message != "born" or number <= 0:
             raise KernelFault(f"the fork server could not start a kernel: {message}.")
         self.pid = number
+        self._loop.add_reader(self._channel, self.poll)
         return self.pid
 
     async def begin(self, told: bytes) -> None:
         """Have it be what it is told, until its sockets are bound or it has ended. Raises `ServerGoneError`."""
-        self._loop.add_reader(self._channel, self.poll)
         with contextlib.suppress(ConnectionError):
             await self._loop.sock_sendall(self._channel, told)
         await self._begun.wait()
