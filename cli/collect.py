@@ -51,8 +51,13 @@ def collect(
     isolation: Annotated[
         str | None,
         typer.Option(
-            metavar="LEVEL", help="How the teacher's code is kept from this machine; none must be said aloud."
+            metavar="LEVEL",
+            help="How the teacher's code is kept from this machine: auto (the strongest there is), namespaces, "
+            "user-namespaces, landlock or none [auto].",
         ),
+    ] = None,
+    kernel_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Memory that the teacher's code may use [1G].")
     ] = None,
     max_tokens: Annotated[int | None, typer.Option(metavar="N", help="Most tokens of a reply.")] = None,
     temperature: Annotated[float | None, typer.Option(metavar="X", help="Not taken by every provider.")] = None,
@@ -85,6 +90,7 @@ def collect(
     flags = {
         "env": env, "teachers": teacher, "data": data, "limit": limit, "shuffle": shuffle, "seed": seed,
         "attempts": attempts, "isolation": isolation, "run": run_name, "concurrency": concurrency,
+        "limits": {"memory": kernel_memory},
         "rules": {
             "max_turns": max_turns, "max_solutions": max_solutions, "policy": policy, "cell_timeout": cell_timeout,
         },

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
@@ -23,7 +23,8 @@ from collectors.run import Collection
 from collectors.teachers.teacher import Teacher, TeacherSpec, make_teacher, without_password
 from environments.environment import Environment, make_environment
 from environments.faults import UsageError
-from environments.kernels import KernelHost, choose_isolation
+from environments.kernels import KernelHost, Limits, choose_isolation
+from environments.kernels.limits import make_limits
 from environments.sources import load_tasks
 from environments.types import Json, Task
 from store.recordings import read_recordings
@@ -40,6 +41,7 @@ class Plan:
     config: RunConfig
     store: str
     isolation: str
+    limits: Limits
     concurrency: int = 8
     limit: int | None = None
     only: frozenset[str] | None = None
@@ -51,12 +53,13 @@ class Plan:
         values = dict(values)
         limit, concurrency = _count(values, "limit"), _count(values, "concurrency") or 8
         run, asked = _word(values, "run"), _word(values, "isolation")
+        limits = make_limits(_table(values, "limits"))
         if "env" not in values:
             raise UsageError("no environment: give --env, such as --env math.")
         if not values.get("teachers"):
             raise UsageError("no teacher: give --teacher, such as --teacher openai:gpt-5.5.")
         config = make_config(values)
-        return cls(run or _name(config), config, store, choose_isolation(asked), concurrency, limit, only)
+        return cls(run or _name(config), config, store, choose_isolation(asked), limits, concurrency, limit, only)
 
 
 def _count(values: dict[str, Any], name: str) -> int | None:
@@ -70,6 +73,13 @@ def _word(values: dict[str, Any], name: str) -> str | None:
     value = values.pop(name, None)
     if value is not None and (not isinstance(value, str) or not value or len(value) > _LONGEST_NAME):
         raise UsageError(f"{name} must be a text of 1 to {_LONGEST_NAME} characters, not {value!r}.")
+    return value
+
+
+def _table(values: dict[str, Any], name: str) -> Mapping[str, Any]:
+    value = values.pop(name, {})
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{name} must be a table, not {value!r}.")
     return value
 
 
@@ -96,11 +106,11 @@ async def carry_out(plan: Plan) -> Ended:
         teachers = await _teachers(plan, stack)
         store = await stack.enter_async_context(open_store(plan.store, create=True))
         await stack.enter_async_context(environment)
-        kernels = await stack.enter_async_context(KernelHost(plan.isolation))
+        kernels = await stack.enter_async_context(KernelHost(plan.isolation, limits=plan.limits))
         progress = stack.enter_context(Progress(plan.run))
         collection = Collection(
             plan.run, plan.config, store=store, environment=environment, tasks=tasks, teachers=teachers,
-            kernels=kernels, observer=progress, provenance=_provenance(),
+            kernels=kernels, observer=progress, provenance=_provenance(plan),
         )  # fmt: skip
         ended = Ended(plan.run, progress.tally)
         with _stopped_gently(collection, progress):
@@ -161,11 +171,12 @@ def _name(config: RunConfig) -> str:
     return re.sub(r"[^\w.+-]+", "-", "-".join([config.env, *map(without_password, config.teachers)])).strip("-")[:100]
 
 
-def _provenance() -> dict[str, Json]:
-    """The versions that decide what a run makes, and the revision of the code where it is a checkout."""
+def _provenance(plan: Plan) -> dict[str, Json]:
+    """What decides besides the configuration what a run makes: versions, the code's revision, a kernel's limits."""
     names = ("errata", "ipykernel", "ipython", "numpy", "pandas", "sympy", "math-verify", "openai", "anthropic")
     versions = {name: version(name) for name in names}
-    return {"python": sys.version.split()[0], "platform": sys.platform, "revision": _revision(), **versions}
+    own: dict[str, Json] = {"revision": _revision(), "limits": asdict(plan.limits)}
+    return {"python": sys.version.split()[0], "platform": sys.platform, **own, **versions}
 
 
 def _revision() -> str | None:

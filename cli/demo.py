@@ -52,7 +52,7 @@ async def _demo(console: Console, folder: Path) -> None:
     address = _store_in(folder)
     console.print(
         "A recorded teacher plays bundled tasks. Its replies are from a tape; its code is really run, its answers are\n"
-        "really graded. The tape is ours, so it runs without isolation; a teacher of yours would have to be isolated.\n"
+        "really graded.\n"
     )
     await _collect(address)
     recipe = load_recipe("recovered")
@@ -78,10 +78,14 @@ def _store_in(folder: Path) -> str:
 async def _collect(address: str) -> None:
     from cli.collecting import Plan, carry_out
     from collectors.teachers.scripted import DEMO_TAPE, read_tape
+    from environments.kernels.isolation import working_levels
 
     recorded = frozenset(task for task, _ in read_tape(DEMO_TAPE))
+    # The tape is ours: where no wall can be had, its code may run without.
+    isolation = working_levels()[0]
     for environment in ENVIRONMENTS:
-        values = {"env": environment, "teachers": [TEACHER], "run": environment.replace(":", "-"), "isolation": "none"}
+        run_name = environment.replace(":", "-")
+        values = {"env": environment, "teachers": [TEACHER], "run": run_name, "isolation": isolation}
         ended = await carry_out(Plan.make(values, address, only=recorded))
         if ended.interrupted:
             raise typer.Exit(130)
@@ -106,7 +110,6 @@ def _print_next(console: Console, folder: Path, manifest: Manifest) -> None:
         console.print(f"  {folder / 'codeact' / file}", highlight=False)
     console.print(f"\nLook at them:\n  {load_line(folder / 'codeact')}", highlight=False, markup=False)
     console.print(
-        "\nYour turn, with a real teacher:\n"
-        "  OPENAI_API_KEY=… errata collect --env math --teacher openai:gpt-5.5 --isolation none",
+        "\nYour turn, with a real teacher:\n  OPENAI_API_KEY=… errata collect --env math --teacher openai:gpt-5.5",
         highlight=False,
     )

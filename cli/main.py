@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli import collect, demo, export, filter, runs, show, stats  # noqa: A004 - the command's own name
+from cli import collect, demo, doctor, export, filter, runs, show, stats  # noqa: A004 - the command's own name
 from environments.faults import ErrataError
 
 
@@ -38,7 +38,7 @@ def _errata(
     pass
 
 
-for module in (demo, collect, runs, show, stats, filter, export):
+for module in (demo, doctor, collect, runs, show, stats, filter, export):
     module.register(app)
 
 

@@ -26,7 +26,9 @@ from collectors.teachers.teacher import provider_names
 from environments.environment import environment_names
 from environments.faults import FaultKind
 from environments.files import _READERS
-from environments.kernels.isolation import AVAILABLE
+from environments.kernels import Limits
+from environments.kernels.isolation import CLAIMS, LEVELS
+from environments.kernels.limits import make_limits
 from environments.protocol.parse import POLICIES
 from environments.tables import VARIANTS
 from environments.types import ErrorClass, Oddity, RecoveryLevel, Rules, StopReason
@@ -83,7 +85,8 @@ NAMES = {
     "recovery level": get_args(RecoveryLevel),
     "stop reason": get_args(StopReason),
     "fault": get_args(FaultKind),
-    "isolation": AVAILABLE,
+    "isolation": LEVELS,
+    "limit": [field.name for field in fields(Limits)],
     "table": Base.metadata.tables,
 }
 
@@ -125,7 +128,7 @@ DEFAULTS = {
     "cell-timeout": Rules().cell_timeout,
     "seed": RUN.seed,
     "attempts": RUN.attempts,
-    "concurrency": Plan("r", RUN, "sqlite:///errata.db", "none").concurrency,
+    "concurrency": Plan("r", RUN, "sqlite:///errata.db", "none", Limits()).concurrency,
 }
 
 
@@ -133,6 +136,18 @@ DEFAULTS = {
 def test_a_default_is_right(option: str) -> None:
     (row,) = re.findall(rf"^\| `--{option} .*$", DOCS["commands.md"], re.MULTILINE)
     assert f"; {DEFAULTS[option]:g} unless given" in row
+
+
+@pytest.mark.parametrize("limit", [field.name for field in fields(Limits)])
+def test_a_limit_of_kernels_is_right(limit: str) -> None:
+    (shown,) = re.findall(rf"^\| `{limit}` \| (\w+) \|", DOCS["isolation.md"], re.MULTILINE)
+    assert make_limits({limit: shown}) == Limits()
+
+
+@pytest.mark.parametrize("claim", sorted(CLAIMS[LEVELS[0]]))
+def test_a_claim_of_isolation_is_made_for_just_its_levels(claim: str) -> None:
+    (cells,) = re.findall(rf"^\| \*\*{claim}\*\*: .*? \| (.*) \|$", DOCS["isolation.md"], re.MULTILINE)
+    assert cells.split(" | ") == ["yes" if claim in CLAIMS[level] else "–" for level in LEVELS]
 
 
 # -- claims ----------------------------------------------------------------------------------------

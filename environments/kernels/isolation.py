@@ -6,6 +6,7 @@ chosen silently: where nothing stands the test, running without has to be asked 
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import shutil
@@ -100,6 +101,7 @@ class Examined:
     trouble: str | None
 
 
+@functools.cache
 def examine(level: str) -> Examined:
     """Try a level out: raise its walls around a process that then attacks them."""
     if level == "none":
@@ -116,6 +118,7 @@ def examine(level: str) -> Examined:
 
 
 def working_levels() -> tuple[str, ...]:
+    """Strongest first; `none` is always there."""
     return tuple(level for level in LEVELS if examine(level).trouble is None)
 
 

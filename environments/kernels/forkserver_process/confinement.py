@@ -61,6 +61,12 @@ REFUSED = {
 }
 """What they reach → which. Refused with EPERM, as by any system that forbids them."""
 
+REFUSED_IN_THE_OPEN = (
+    "chmod fchmodat fchmodat2 chown lchown fchownat utime utimes futimesat setxattr lsetxattr setxattrat removexattr "
+    "lremovexattr removexattrat file_setattr inotify_add_watch"
+)
+"""What changes or watches a file by its path. Landlock lets it pass, so it is refused where others' are in sight."""
+
 MISSING = {"clone3"}
 """As if the system were older: its flags lie in memory, where no filter can look, and libc then uses `clone`."""
 
@@ -89,15 +95,28 @@ REFUSED_WITH: dict[str, list[Condition]] = {
 """Refused with these arguments. A condition is enough."""
 
 
-def system_calls() -> Filter:
-    """To be made once, before any kernel is forked. A call that is in no table, a newer one, is missing, too."""
+REFUSED_WITH_IN_THE_OPEN: dict[str, list[Condition]] = {
+    # By path; without one it is of an open file.
+    "utimensat": [(1, CmpOp.NE, 0)],
+}
+
+
+def system_calls(*, in_the_open: bool) -> Filter:
+    """To be made once, before any kernel is forked. A call that is in no table, a newer one, is missing, too.
+
+    `in_the_open` says that the machine's files are in sight, if out of reach.
+    """
     rules = Filter(default=Action.ERRNO | errno.ENOSYS, flags=FilterFlag.TSYNC)
     refused = {name for names in REFUSED.values() for name in names.split()}
+    refused_with = dict(REFUSED_WITH)
+    if in_the_open:
+        refused |= set(REFUSED_IN_THE_OPEN.split())
+        refused_with |= REFUSED_WITH_IN_THE_OPEN
     for name in {"x86_64": X86_64_SYSCALLS, "aarch64": AARCH64_SYSCALLS}[arch()]:
         if name in refused:
             rules.errno(name, errno.EPERM)
         elif name not in MISSING:
-            for condition in REFUSED_WITH.get(name, ()):
+            for condition in refused_with.get(name, ()):
                 rules.errno(name, errno.EPERM, args=[condition])
             rules.allow(name)
     assert rules.program  # compiled here, and kept

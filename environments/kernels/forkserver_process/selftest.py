@@ -29,6 +29,7 @@ def main(level: str, folder: str, user: str) -> int:
     attacks: dict[str, Callable[[], object]] = {
         "a file outside can be read": (run / "secret").read_text,
         "a file outside can be written": lambda: (run / "written").write_text(""),
+        "the mode of a file outside can be changed": lambda: (run / "secret").chmod(0o777),
         "another process can be signalled": lambda: os.kill(host, 0),
         "another process's environment can be read": Path(f"/proc/{host}/environ").read_bytes,
         "a socket can be made": socket.socket,
@@ -51,6 +52,6 @@ if __name__ == "__main__":
     try:
         status = main(*sys.argv[1:])
     except OSError as error:
-        print(error.strerror)  # noqa: T201
+        print(error.strerror, flush=True)  # noqa: T201
         status = 1
     os._exit(status)

@@ -75,7 +75,7 @@ class Confined(NoWalls):
             (path, confinement.READ if whole else confinement.LIST)
             for path, whole in visible.without_ours(visible.readable())
         ]
-        self._filter = confinement.system_calls()
+        self._filter = confinement.system_calls(in_the_open=True)
 
     def inside(self, inmate: Inmate) -> None:
         limit(inmate.limits)
@@ -95,7 +95,7 @@ class Walled:
 
     def enter(self, run: Path) -> None:
         namespaces.enter_world(run)
-        self._filter = confinement.system_calls()
+        self._filter = confinement.system_calls(in_the_open=False)
 
     def fork(self) -> int:
         # The next child is number 1 of new processes; what is forked after that is to be among ours again.
