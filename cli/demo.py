@@ -45,16 +45,19 @@ async def _demo(console: Console, folder: Path) -> None:
     from cli.export import export_kept
     from cli.filter import print_funnel
     from cli.show import print_trajectory
+    from environments.kernels.isolation import working_levels
     from filters.recipe import load_recipe
     from filters.run import filter_store
     from store.store import open_store
 
     address = _store_in(folder)
+    # The tape is ours: where no wall can be had, its code may run without.
+    isolation = working_levels()[0]
     console.print(
-        "A recorded teacher plays bundled tasks. Its replies are from a tape; its code is really run, its answers are\n"
-        "really graded.\n"
+        "A recorded teacher plays bundled tasks. Its replies are from a tape; its code is really run\n"
+        f"(isolation: {isolation}), its answers are really graded.\n"
     )
-    await _collect(address)
+    await _collect(address, isolation)
     recipe = load_recipe("recovered")
     async with open_store(address) as store:
         funnel = await filter_store(store, recipe)
@@ -75,14 +78,11 @@ def _store_in(folder: Path) -> str:
     return f"sqlite:///{folder / STORE_FILE}"
 
 
-async def _collect(address: str) -> None:
+async def _collect(address: str, isolation: str) -> None:
     from cli.collecting import Plan, carry_out
     from collectors.teachers.scripted import DEMO_TAPE, read_tape
-    from environments.kernels.isolation import working_levels
 
     recorded = frozenset(task for task, _ in read_tape(DEMO_TAPE))
-    # The tape is ours: where no wall can be had, its code may run without.
-    isolation = working_levels()[0]
     for environment in ENVIRONMENTS:
         run_name = environment.replace(":", "-")
         values = {"env": environment, "teachers": [TEACHER], "run": run_name, "isolation": isolation}

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from environments.kernels.isolation import working_levels
+
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
@@ -21,7 +23,7 @@ def test_it_needs_no_key_and_shows_the_whole_way(demo: tuple[Any, Path]) -> None
     assert "recipe recovered" in done.stdout
     assert "✗ E1" in done.stdout
     assert "✓ fixes the error of turn" in done.stdout
-    assert "runs without isolation" in done.stdout
+    assert f"(isolation: {working_levels()[0]})" in done.stdout
     assert "errata-demo/codeact/codeact.parquet" in done.stdout
     assert (folder / "errata-demo" / "errata.db").is_file()
 
