@@ -1,8 +1,8 @@
 """What of the machine a walled kernel can see: the system's programs and libraries, and this Python.
 
-The standard library and what is installed beside it, and no other folder of `sys.path`: an editable
-install there is somebody's project, with their keys and data. Of ourselves nothing is seen: a grader
-that can be read can be satisfied.
+Of each tree only the folders that packages are installed into: a project may stand in /usr/src, or beside
+its Python. For the same reason no other folder of `sys.path` is seen: what is installed in place there is
+somebody's project, with their keys and data. Of ourselves nothing is: a grader that can be read can be satisfied.
 """
 
 import os
@@ -11,7 +11,8 @@ import sysconfig
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+INSTALLED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32", "libexec", "include", "share", "ssl", "pyvenv.cfg")
+"""What is looked at beneath /, /usr, /usr/local and the prefixes of this Python."""
 
 SETTINGS = (
     "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "timezone", "mime.types", "nsswitch.conf",
@@ -28,13 +29,14 @@ OURS = ("cli", "collectors", "environments", "exporters", "filters", "store")
 
 def readable() -> list[Path]:
     """Folders and files, links among them, none of them beneath another."""
-    wanted = [*SYSTEM, *(f"/etc/{name}" for name in SETTINGS), *python_folders()]
+    trees = ("/", "/usr", "/usr/local", sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)
+    installed = [str(Path(tree, name)) for tree in trees for name in INSTALLED]
+    wanted = [*installed, *(f"/etc/{name}" for name in SETTINGS), *python_folders()]
     found = {path for wish in wanted for path in _with_target(Path(wish)) if os.path.lexists(path)}
     return sorted(path for path in found if not any(other in found for other in path.parents if not other.is_symlink()))
 
 
 def python_folders() -> Iterator[str]:
-    yield from (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)
     yield from (sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
     yield str(Path(sys.executable).parent)
 
