@@ -11,6 +11,7 @@ namespace, and each kernel goes into one more, so that its processes are counted
 import os
 import select
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 from environments.kernels.forkserver_process import syscalls as system
@@ -18,14 +19,19 @@ from environments.kernels.forkserver_process import visible
 from environments.kernels.limits import Limits
 
 ROOM = "/home/user", "/tmp", "/dev/shm"  # noqa: S108  # in a world of its own
+COVERED = Path("/covered")
+"""Where the world keeps what a room's own folders would cover: a Python that is installed beneath one of them."""
 SOCKETS = "/room"
 """Where a kernel sees its folder of the run."""
 
 LONELY = system.NEW_MOUNTS | system.NEW_NETWORK | system.NEW_IPC | system.NEW_HOSTNAME | system.NEW_PIDS
 
 
-def enter_world(run: Path) -> None:
-    """Move this process into a world where only the run's folder can be written to. Returns in a child process."""
+def enter_world(run: Path) -> list[Path]:
+    """Move this process into a world where only the run's folder can be written to. Returns in a child process.
+
+    What it returns is for `enter_room`.
+    """
     if os.geteuid() == 0:
         system.unshare(LONELY)
     else:
@@ -35,7 +41,7 @@ def enter_world(run: Path) -> None:
     if (child := os.fork()) != 0:
         wait_for(child)
     system.die_with_parent(signal.SIGKILL)
-    lay_world(run)
+    return lay_world(run)
 
 
 def stay(user: int, group: int) -> None:
@@ -57,14 +63,19 @@ def wait_for(child: int) -> None:
     os._exit(code)
 
 
-def lay_world(run: Path) -> None:
+def lay_world(run: Path) -> list[Path]:
+    """The readable paths that a room is to uncover, in the order they are kept."""
     world = run / "world"
     system.mount("none", "/", flags=system.RECURSIVE | system.PRIVATE)
     system.mount("world", str(world), "tmpfs", system.NO_SUID | system.NO_DEVICES, "size=1m,mode=755")
-    for path in visible.readable():
+    readable = visible.readable()
+    for path in readable:
         show(path, within(world, path))
     for path in visible.hidden():
         system.mount("nothing", str(within(world, path)), "tmpfs", options="size=4k,mode=755,ro")
+    covered = [path for path in readable if any(path.is_relative_to(place) for place in ROOM)]
+    for number, path in enumerate(covered):
+        show(within(world, path), within(world, COVERED / str(number)))  # with what is hidden beneath it
     for device in visible.DEVICES:
         bind(Path(device), within(world, device))
     bind(run, within(world, run), flags=system.BIND)  # without the world that is being laid in it
@@ -72,6 +83,7 @@ def lay_world(run: Path) -> None:
         within(world, folder).mkdir(parents=True, exist_ok=True)
     lay_proc(str(world / "proc"))
     system.change_root(str(world))
+    return covered
 
 
 def within(world: Path, path: Path | str) -> Path:
@@ -79,6 +91,7 @@ def within(world: Path, path: Path | str) -> Path:
 
 
 def show(path: Path, place: Path) -> None:
+    """Read-only, with what is mounted beneath it. A link stays a link."""
     if path.is_symlink():
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(path.readlink())
@@ -105,7 +118,7 @@ def lay_proc(place: str) -> None:
         system.mount("nothing", place, "tmpfs", flags, "size=4k,mode=555")
 
 
-def enter_room(folder: Path, user: int, limits: Limits) -> None:
+def enter_room(folder: Path, user: int, limits: Limits, covered: Sequence[Path]) -> None:
     """For process 1 of new processes: see only its own folder of the run, and have a home. Still with all rights."""
     group = user if os.geteuid() == 0 else os.getgid()
     flags = system.NO_SUID | system.NO_DEVICES
@@ -115,6 +128,8 @@ def enter_room(folder: Path, user: int, limits: Limits) -> None:
     for place in ROOM:
         options = f"size={limits.disk},nr_inodes={limits.files},mode=700,uid={user},gid={group}"
         system.mount("room", place, "tmpfs", flags, options)
+    for number, path in enumerate(covered):
+        show(COVERED / str(number), path)
     lay_proc("/proc")
     system.make_read_only("/")
 

@@ -94,7 +94,7 @@ class Walled:
     """Namespaces, and Landlock and seccomp within them."""
 
     def enter(self, run: Path) -> None:
-        namespaces.enter_world(run)
+        self._covered = namespaces.enter_world(run)
         self._filter = confinement.system_calls(in_the_open=False)
 
     def fork(self) -> int:
@@ -111,7 +111,7 @@ class Walled:
         return pid
 
     def inside(self, inmate: Inmate) -> None:
-        namespaces.enter_room(inmate.folder, inmate.user, inmate.limits)
+        namespaces.enter_room(inmate.folder, inmate.user, inmate.limits, self._covered)
         namespaces.become(inmate.user)
         limit(inmate.limits)
         # Counted apart from everybody else's: the user is the kernel's own.
