@@ -1,14 +1,16 @@
 """How soon a kernel is there, and what it costs: ours beside stock ipykernel through a plain AsyncKernelManager.
 
 `python -m benchmarks.kernels [--json] [--quick]`. Both are measured in turns in one run, so that a busy
-machine slows both; times are medians. Isolation is off. The fork server has been started before, except
-where the first start of all is measured.
+machine slows both; times are medians. "Isolated" is the strongest level that works here; without that
+word isolation is off. The fork server has been started before, except where the first start of all is
+measured. `python -c` is a plain interpreter that imports the same, and is not a session.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -16,14 +18,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeAlias
 
 import psutil
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 
-from environments.kernels import KernelHost
+from environments.kernels import KernelHost, choose_isolation
 
 MODULES = ("numpy", "pandas", "sympy")
 IMPORT = "import numpy as np, pandas as pd, sympy as sp\n1 + 1"
@@ -40,10 +41,13 @@ Pair: TypeAlias = tuple[float, float]
 """Ours and the other's."""
 
 
+KERNELS = 8, 32
+"""At which numbers of live kernels memory is measured."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sizes:
     starts: int
-    kernels: int
     trips: int
     interrupts: int
 
@@ -84,93 +88,122 @@ async def stock() -> AsyncIterator[Run]:
 
 
 async def main() -> None:
-    quick = "--quick" in sys.argv
-    sizes = Sizes(starts=5, kernels=8, trips=100, interrupts=5) if quick else Sizes(20, 8, 1_000, 10)
-    measured = await measure(sizes)
+    sizes = Sizes(5, 100, 3) if "--quick" in sys.argv else Sizes(20, 1_000, 10)
+    measured = await measure(sizes, choose_isolation(None))
     if "--json" in sys.argv:
         print(json.dumps(measured))
         return
+    print(f"{'':76} {'ours':>8} {'stock':>8}      ours/stock")
     for name, row in measured.items():
-        print(f"{name:66} {row['ours']:8.1f} {row['other']:8.1f} {row['unit']:3} {row['ratio']:6.3f}")
+        print(f"{name:76} {row['ours']:8.1f} {row['other']:8.1f} {row['unit']:3} {row['ratio']:9.3f}")
 
 
-async def measure(sizes: Sizes) -> dict[str, dict[str, Any]]:
+async def measure(sizes: Sizes, level: str) -> dict[str, dict[str, Any]]:
     """Metric → ours, the stock kernel's, their ratio and unit."""
     found: dict[str, tuple[Pair, str]] = {}
-    async with KernelHost("none") as host:
-
-        @asynccontextmanager
-        async def forked(*preload: str) -> AsyncIterator[Run]:
-            async with await host.session(preload=preload) as session:
-                yield session.run
-
-        loaded = partial(forked, *MODULES)
-        first, _ = await starts(loaded, IMPORT, 1)
-        await starts(forked, "1 + 1", 1)
-        bare, _ = await starts(forked, "1 + 1", sizes.starts)
-        imported, cpu = await starts(loaded, IMPORT, sizes.starts)
-        alone, all_in = await memory(loaded, sizes.kernels)
-        found = {
-            "first start of all to first result, modules imported": (first, "ms"),
-            "start to first result": (bare, "ms"),
-            "start to first result, numpy, pandas and sympy imported": (imported, "ms"),
-            "CPU of all processes for that": (cpu, "ms"),
-            f"PSS a kernel after {len(CELLS)} cells, of {sizes.kernels}": (alone, "MB"),
-            "PSS a kernel, the fork servers' divided among them": (all_in, "MB"),
-            "round trip of x = 1": (await trips(loaded, sizes.trips), "ms"),
-        }
+    modules = ", ".join(MODULES)
+    async with KernelHost("none") as open_host, KernelHost(level) as host:
+        bare, loaded, isolated = sessions(open_host), sessions(open_host, *MODULES), sessions(host, *MODULES)
+        first, _ = await starts(loaded, stock, IMPORT, 1)
+        for warm in (bare, isolated):
+            await starts(warm, warm, "1 + 1", 1)
+        found["first start of all to first result, modules imported"] = first, "ms"
+        found["start to first result"] = (await starts(bare, stock, "1 + 1", sizes.starts))[0], "ms"
+        for name, ours in (("", loaded), (f", isolated ({level})", isolated)):
+            wall, cpu = await starts(ours, stock, IMPORT, sizes.starts)
+            found[f"start to first result, {modules} imported{name}"] = wall, "ms"
+            found[f"CPU of all processes for that{name}"] = cpu, "ms"
+        wall, cpu = await starts(isolated, interpreter, IMPORT, sizes.starts)
+        found[f"start to first result, isolated, beside python -c importing {modules}"] = wall, "ms"
+        found["CPU of all processes for that, beside python -c"] = cpu, "ms"
+        for count, ours_and_server, other in zip(KERNELS, await memory(isolated), await memory(stock), strict=True):
+            alone, all_in = ours_and_server
+            found[f"PSS a kernel after {len(CELLS)} cells, of {count}, isolated"] = (alone, other[0]), "MB"
+            found[f"PSS a kernel, the fork servers' divided among them, of {count}"] = (all_in, other[0]), "MB"
+        wall, cpu = await trips(isolated, sizes.trips)
+        found["round trip of x = 1, isolated"] = wall, "ms"
+        found["CPU of all processes for that, isolated"] = cpu, "ms"
     found["interrupt to next result"] = (await interrupts(sizes.interrupts), "ms")
+    found["restart to next result"] = (await restarts(sizes.interrupts), "ms")
     return {
         name: {"ours": ours, "other": other, "ratio": ours / other, "unit": unit}
         for name, ((ours, other), unit) in found.items()
     }
 
 
-async def starts(forked: Start, code: str, times: int) -> tuple[Pair, Pair]:
-    """Milliseconds to the first result, and of CPU until then."""
-    found: dict[Start, list[Pair]] = {forked: [], stock: []}
+def sessions(host: KernelHost, *preload: str) -> Start:
+    @asynccontextmanager
+    async def start() -> AsyncIterator[Run]:
+        async with await host.session(preload=preload) as session:
+            yield session.run
+
+    return start
+
+
+@asynccontextmanager
+async def interpreter() -> AsyncIterator[Run]:
+    async def run(code: str) -> None:
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
+        await process.wait()
+
+    yield run
+
+
+async def starts(ours: Start, others: Start, code: str, times: int) -> tuple[Pair, Pair]:
+    """Milliseconds to the first result, and of CPU until then, of both in turns."""
+    found: tuple[list[Pair], list[Pair]] = [], []
     for _ in range(times):
-        for start, pairs in found.items():
+        for start, pairs in zip((ours, others), found, strict=True):
             busy = _cpu()
             began = time.perf_counter()
             async with start() as run:
                 await run(code)
                 taken = time.perf_counter() - began
                 pairs.append((_ms(taken), _ms(_cpu() - busy)))
-    (wall, cpu), (other_wall, other_cpu) = (
-        map(statistics.median, zip(*pairs, strict=True)) for pairs in found.values()
-    )
+    (wall, cpu), (other_wall, other_cpu) = (map(statistics.median, zip(*pairs, strict=True)) for pairs in found)
     return (wall, other_wall), (cpu, other_cpu)
 
 
-async def memory(forked: Start, kernels: int) -> tuple[Pair, Pair]:
-    """MB a kernel: of the kernels alone, and with their share of what the fork servers hold."""
-    (alone, all_in), (other, _) = await _memory(forked, kernels), await _memory(stock, kernels)
-    return (alone, other), (all_in, other)
-
-
-async def _memory(start: Start, kernels: int) -> Pair:
-    before = psutil.Process().children(recursive=True)
+async def memory(start: Start) -> list[Pair]:
+    """MB a kernel at each number of them: of the kernels alone, and with their share of what started them holds."""
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
+    found = []
     async with AsyncExitStack() as stack:
-        runs = [await stack.enter_async_context(start()) for _ in range(kernels)]
-        for run in runs:
-            for cell in CELLS:
-                await run(cell)
-        started = [process for process in psutil.Process().children(recursive=True) if process not in before]
-        parents = {process.ppid() for process in started} - {process.pid for process in [psutil.Process(), *started]}
-        servers = [psutil.Process(pid) for pid in parents]
-        return _pss(started) / kernels, _pss([*started, *servers]) / kernels
+        live = 0
+        for count in KERNELS:
+            runs = await asyncio.gather(*(stack.enter_async_context(start()) for _ in range(live, count)))
+            live = count
+            for run in runs:
+                for cell in CELLS:
+                    await run(cell)
+            found.append(_memory(before, count))
+    return found
 
 
-async def trips(forked: Start, times: int) -> Pair:
+def _memory(before: set[int], kernels: int) -> Pair:
+    """Fork servers were there before; the kernels' parents among them are those that count."""
+    family = psutil.Process().children(recursive=True)
+    started = [process for process in family if process.pid not in before]
+    parents = {process.ppid() for process in started}
+    servers = [process for process in family if process.pid in parents]
+    return _pss(started) / kernels, _pss([*started, *servers]) / kernels
+
+
+async def trips(forked: Start, times: int) -> tuple[Pair, Pair]:
+    """Milliseconds of one, and of CPU in all processes."""
     async with forked() as ours, stock() as other:
-        taken: dict[Run, list[float]] = {ours: [], other: []}
-        for _ in range(times):
-            for run, trips in taken.items():
+        await ours("x = 1")
+        await other("x = 1")
+        found: list[tuple[float, float]] = []
+        for run in (ours, other):
+            busy, taken = _cpu(), []
+            for _ in range(times):
                 began = time.perf_counter()
                 await run("x = 1")
-                trips.append(_ms(time.perf_counter() - began))
-    return statistics.median(taken[ours]), statistics.median(taken[other])
+                taken.append(_ms(time.perf_counter() - began))
+            found.append((statistics.median(taken), _ms(_cpu() - busy) / times))
+    (wall, cpu), (other_wall, other_cpu) = found
+    return (wall, other_wall), (cpu, other_cpu)
 
 
 async def interrupts(times: int) -> Pair:
@@ -189,14 +222,28 @@ async def interrupts(times: int) -> Pair:
     return statistics.median(taken["ours"]), statistics.median(taken["other"])
 
 
+async def restarts(times: int) -> Pair:
+    """A kernel with the modules imported, restarted, to their import in the new one; both through a plain manager."""
+    async with plain(ForkedSpecs) as ours, plain() as other:
+        taken: dict[str, list[float]] = {"ours": [], "other": []}
+        for _ in range(times):
+            for name, (manager, run) in (("ours", ours), ("other", other)):
+                began = time.perf_counter()
+                await manager.restart_kernel(now=True)
+                await run(IMPORT)
+                taken[name].append(_ms(time.perf_counter() - began))
+    return statistics.median(taken["ours"]), statistics.median(taken["other"])
+
+
 def _ms(seconds: float) -> float:
     return 1_000 * seconds
 
 
 def _cpu() -> float:
-    """Seconds of CPU used by this process and all that it has started and that still runs."""
+    """Seconds of CPU used by this process, all that it has started and that still runs, and what it has waited for."""
     processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    return sum(sum(process.cpu_times()[:2]) for process in processes)
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return sum(sum(process.cpu_times()[:2]) for process in processes) + ended.ru_utime + ended.ru_stime
 
 
 def _pss(processes: list[psutil.Process]) -> float:

@@ -17,7 +17,8 @@ class Limits:
     """Of one kernel with all that it starts, or of each of its processes where that is said."""
 
     memory: int = 1024 * MB
-    """Bytes of each process; where there is a control group, about that for all of them together, too."""
+    """Bytes of each process, besides what a kernel shares with the others from the start (about 200 MB of addresses);
+    where there is a control group, about that for all of its processes together, too."""
     processes: int = 128
     """Threads count as well; the kernel itself has about ten."""
     file_size: int = 256 * MB
@@ -32,7 +33,7 @@ class Limits:
     """Seconds of CPU of each process."""
 
 
-LEAST = Limits(memory=256 * MB, processes=16, file_size=1, disk=MB, files=16, open_files=128, cpu=1)
+LEAST = Limits(memory=64 * MB, processes=16, file_size=1, disk=MB, files=16, open_files=128, cpu=1)
 """With less a kernel could not start."""
 
 

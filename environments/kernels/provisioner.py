@@ -30,6 +30,8 @@ FIXED = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
+    # Its own would set aside a gigabyte of addresses, which a limit on memory counts, and start a thread.
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
 }
 
 REAP = 0.005

@@ -21,6 +21,7 @@ from typing import Any
 from environments.kernels.forkserver_process.kernel import become_kernel
 from environments.kernels.forkserver_process.server import serve
 from environments.kernels.forkserver_process.walls import LEVELS, Walls
+from environments.kernels.forkserver_process.warming import warm_up
 
 FORK_SAFE = {"jemalloc_bg_thd"}
 """Native threads that may be lost: pyarrow's allocator is prepared for a fork, and does without its own after one."""
@@ -39,6 +40,7 @@ def main(descriptor: int, level: str, run: str, preload: Sequence[str]) -> None:
     leave_project()
     walls = raised(level, Path(run))
     import_all(preload)
+    warm_up()
     forget_ourselves()
     refuse_what_a_fork_would_break(descriptor)
     # A collection in a kernel would write to all that was made here, and so copy it.

@@ -141,8 +141,9 @@ def limit(limits: Limits) -> None:
     cap(resource.RLIMIT_FSIZE, limits.file_size)
     cap(resource.RLIMIT_CPU, limits.cpu)
     # Private memory; Python turns a refusal into MemoryError. Shared memory is counted by the other only.
-    cap(resource.RLIMIT_DATA, limits.memory)
-    cap(resource.RLIMIT_AS, address_space() + 2 * limits.memory)
+    mapped, private = sizes()
+    cap(resource.RLIMIT_DATA, private + limits.memory)
+    cap(resource.RLIMIT_AS, mapped + 2 * limits.memory)
 
 
 def cap(what: int, most: int) -> None:
@@ -151,10 +152,10 @@ def cap(what: int, most: int) -> None:
     resource.setrlimit(what, (most, most))
 
 
-def address_space() -> int:
-    """Bytes mapped already, of libraries for the most part."""
+def sizes() -> tuple[int, int]:
+    """Bytes of addresses that a kernel has from the start, libraries for the most part, and of private ones."""
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        pages = [int(number) for number in Path("/proc/self/statm").read_text().split()]
     except OSError:
-        return 4 << 30  # no /proc in a container that masks it; libraries take less
-    return pages * resource.getpagesize()
+        return 4 << 30, 1 << 29  # no /proc in a container that masks it; they are less
+    return pages[0] * resource.getpagesize(), pages[5] * resource.getpagesize()
