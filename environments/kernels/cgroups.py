@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -23,7 +24,7 @@ class Cgroups:
 
     def __init__(self, name: str, limits: Limits) -> None:
         self.folders: list[Path] = []
-        self._ended: set[int] = set()
+        self._ended = deque[int]()
         self._limits: dict[Path, Mapping[str, int]] = {}
         try:
             for parent, files in _homes(limits):
@@ -38,7 +39,7 @@ class Cgroups:
             raise
 
     def confine(self, pid: int) -> None:
-        """Before it has done anything: what it starts later is in its group too."""
+        """Before it has done anything: what it starts later is in its group too. May be called from any thread."""
         self._bury()
         for folder, limits in self._limits.items():
             group = folder / str(pid)
@@ -51,7 +52,7 @@ class Cgroups:
 
     def release(self, pid: int) -> None:
         """It has ended, or is about to."""
-        self._ended.add(pid)
+        self._ended.append(pid)
 
     def close(self) -> None:
         """A group whose last process is still being reaped is left; the warden tries again."""
@@ -61,11 +62,12 @@ class Cgroups:
             remove(folder)
 
     def _bury(self) -> None:
-        left = {group.name for pid in self._ended for group in self._groups(pid) if not remove(group)}
-        self._ended = {int(name) for name in left}
-
-    def _groups(self, pid: int) -> list[Path]:
-        return [folder / str(pid) for folder in self.folders]
+        for _ in range(len(self._ended)):
+            with contextlib.suppress(IndexError):  # another thread is at it, too
+                pid = self._ended.popleft()
+                gone = [remove(folder / str(pid)) for folder in self.folders]
+                if not all(gone):
+                    self._ended.append(pid)
 
 
 def remove(group: Path) -> bool:
