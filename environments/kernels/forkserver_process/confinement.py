@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from landlockpy import AccessFS, Ruleset, Scope, abi_version
-from seccompy import Action, CmpOp, Filter, FilterFlag, arch
+from seccompy import Action, CmpOp, Filter, FilterFlag, arch, flag_supported
 from seccompy.syscalls import AARCH64_SYSCALLS, X86_64_SYSCALLS
 
 LIST = AccessFS.READ_DIR
@@ -28,10 +28,17 @@ NEEDED_ABI = 6
 """With it a process can be kept from signalling others and from abstract sockets (Linux 6.12)."""
 
 
-def confine_files(allowed: Iterable[tuple[Path, AccessFS]]) -> None:
-    """Nothing but what is allowed, of what is there. Raises `OSError` where the system cannot promise it."""
+def prepare() -> None:
+    """To be done once, before any kernel is forked. Raises `OSError` where the system cannot promise what is needed."""
+    # Both look for the C library when first asked, by running programs.
     if abi_version() < NEEDED_ABI:
         raise OSError(errno.EOPNOTSUPP, f"Landlock ABI {NEEDED_ABI} is needed, the system has {abi_version()}")
+    if not flag_supported(FilterFlag.TSYNC):
+        raise OSError(errno.EOPNOTSUPP, "seccomp filters cannot be had")
+
+
+def confine_files(allowed: Iterable[tuple[Path, AccessFS]]) -> None:
+    """Nothing but what is allowed, of what is there. Signals and abstract sockets within the kernel only."""
     with Ruleset(scoped=Scope.ABSTRACT_UNIX_SOCKET | Scope.SIGNAL) as rules:
         for path, access in allowed:
             if path.exists():

@@ -71,6 +71,7 @@ class Confined(NoWalls):
 
     def enter(self, run: Path) -> None:
         super().enter(run)
+        confinement.prepare()
         self._readable = [
             (path, confinement.READ if whole else confinement.LIST)
             for path, whole in visible.without_ours(visible.readable())
@@ -95,6 +96,7 @@ class Walled:
 
     def enter(self, run: Path) -> None:
         self._covered = namespaces.enter_world(run)
+        confinement.prepare()
         self._filter = confinement.system_calls(in_the_open=False)
 
     def fork(self) -> int:
