@@ -1,7 +1,7 @@
 """How far Errata, given the replies of recorded runs, comes to the same observations and verdicts.
 
 `python -m benchmarks.agreement [--json] [--quick]` plays the recorded MATH and GSM8K runs of three models
-through `replay:`: the code of the replies really runs, the answers are really graded. Every disagreement
+through `replay:`: the code of the replies really runs, isolated, the answers are really graded. Every disagreement
 is printed with what was said on both sides and its cause. Needs the recorded data (ERRATA_DATA).
 """
 
@@ -70,7 +70,7 @@ async def measure(model: str, limit: int | None = None) -> Agreement:
 async def _play(environment: str, file: Path, limit: int | None) -> Any:
     values = {
         "env": environment, "teachers": [f"replay:{file}"], "data": str(file), "run": environment,
-        "isolation": "none", "limit": limit, "concurrency": 4, "rules": LIMITS,
+        "isolation": "auto", "limit": limit, "concurrency": 4, "rules": LIMITS,
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         address = f"sqlite:///{folder}/errata.db"

@@ -24,6 +24,9 @@ SOCKETS = AccessFS.MAKE_SOCK
 DEVICE = AccessFS.READ_FILE | AccessFS.WRITE_FILE
 OF_FILES = AccessFS.EXECUTE | AccessFS.READ_FILE | AccessFS.WRITE_FILE | AccessFS.TRUNCATE
 
+ALL_THREADS = FilterFlag.TSYNC | FilterFlag.TSYNC_ESRCH
+"""Or an error: without the second, a thread that cannot be bound is told of by a result that nobody reads."""
+
 NEEDED_ABI = 6
 """With it a process can be kept from signalling others and from abstract sockets (Linux 6.12)."""
 
@@ -33,7 +36,7 @@ def prepare() -> None:
     # Both look for the C library when first asked, by running programs.
     if abi_version() < NEEDED_ABI:
         raise OSError(errno.EOPNOTSUPP, f"Landlock ABI {NEEDED_ABI} is needed, the system has {abi_version()}")
-    if not flag_supported(FilterFlag.TSYNC):
+    if not flag_supported(ALL_THREADS):
         raise OSError(errno.EOPNOTSUPP, "seccomp filters cannot be had")
 
 
@@ -113,7 +116,7 @@ def system_calls(*, in_the_open: bool) -> Filter:
 
     `in_the_open` says that the machine's files are in sight, if out of reach.
     """
-    rules = Filter(default=Action.ERRNO | errno.ENOSYS, flags=FilterFlag.TSYNC)
+    rules = Filter(default=Action.ERRNO | errno.ENOSYS, flags=ALL_THREADS)
     refused = {name for names in REFUSED.values() for name in names.split()}
     refused_with = dict(REFUSED_WITH)
     if in_the_open:
