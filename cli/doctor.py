@@ -117,8 +117,8 @@ def _advice(examined: list[Examined]) -> list[str]:
         advice.append(_how_to_have_namespaces())
     elif trouble["namespaces"] is not None:
         advice.append(
-            "Only the memory of all of a kernel's processes together is not bounded. For that the control groups have "
-            "to be writable: in a container, start it with --privileged --cgroupns=private."
+            "Only the memory of all of a kernel's processes together is not bounded. For that control groups have to "
+            "be writable, and may have limited children: see docs/isolation.md."
         )
     if trouble["landlock"] is not None:
         advice.append("Landlock needs Linux 6.12 or later, started with `landlock` among its `lsm=`.")

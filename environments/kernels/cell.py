@@ -6,6 +6,10 @@ from typing import Any
 from environments.kernels.output import BoundedText, strip_ansi
 from environments.types import CellError, CellResult, clean
 
+LONGEST_NAME = 1_000
+"""Characters of an exception's name."""
+MOST_DROPPED = 1 << 50
+
 
 class CellOutput:
     """Takes one cell's messages in the order they come.
@@ -29,18 +33,18 @@ class CellOutput:
     def take(self, kind: str, content: Mapping[str, Any]) -> None:
         """A message of the iopub channel."""
         self.taken += 1
-        dropped = content.get("dropped", 0)
+        dropped = _count(content.get("dropped", 0))
         match kind:
             case "stream":
                 self._clear_if_due()
                 stream = self._stderr if content["name"] == "stderr" else self._stdout
-                stream.add(content["text"], dropped)
+                stream.add(_text(content["text"]), dropped)
             case "display_data" | "update_display_data":
                 self._clear_if_due()
-                self._stdout.add(content["data"].get("text/plain", "") + "\n", dropped)
+                self._stdout.add(_text(content["data"].get("text/plain", "")) + "\n", dropped)
             case "execute_result":
                 self._value = BoundedText(self._limit)
-                self._value.add(content["data"].get("text/plain", ""), dropped)
+                self._value.add(_text(content["data"].get("text/plain", "")), dropped)
             case "error":
                 self._error = _Error(content, self._limit)
             case "clear_output":
@@ -79,14 +83,27 @@ class CellOutput:
             self._clears_next = False
 
 
+def _text(value: Any) -> str:
+    """Raises `TypeError` for what a kernel of ours would not send: the code has laid hands on it."""
+    if not isinstance(value, str):
+        raise TypeError(f"a text was expected, not {type(value).__name__}")
+    return value
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= MOST_DROPPED:
+        raise ValueError("a number of characters was expected")
+    return value
+
+
 class _Error:
     """An exception as IPython tells it. Its message is bounded as well: it may hold a whole table."""
 
     def __init__(self, content: Mapping[str, Any], limit: int) -> None:
-        self.name = str(content["ename"])
+        self.name = _text(content["ename"])[:LONGEST_NAME]
         self.value, self.traceback = BoundedText(limit), BoundedText(limit)
-        self.value.add(str(content["evalue"]))
-        self.traceback.add("\n".join(content["traceback"]), content.get("dropped", 0))
+        self.value.add(_text(content["evalue"]))
+        self.traceback.add("\n".join(content["traceback"]), _count(content.get("dropped", 0)))
 
     def plain(self) -> CellError:
         return CellError(clean(self.name), clean(str(self.value)), clean(strip_ansi(str(self.traceback))))

@@ -1,7 +1,8 @@
 """A control group for each kernel, which bounds what all its processes take together. For root only.
 
 Both of Linux's designs: one tree for everything, or (version 1) a tree for each resource. Ours hang under
-the group that we are in, so that what bounds us bounds the kernels too.
+the group that we are in, so that what bounds us bounds the kernels too; in one tree, where a group that
+has processes may have no limited children, under the nearest one above it that may.
 """
 
 from __future__ import annotations
@@ -45,10 +46,11 @@ class Cgroups:
             group = folder / str(pid)
             group.mkdir()
             for name, value in limits.items():
-                if (group / name).exists():  # the limits on swap are there only where swap is counted
-                    (group / name).write_text(str(value))
+                # Those on swap are there only where swap is counted.
+                if "sw" not in name or (group / name).exists():
+                    write(group / name, value)
             with contextlib.suppress(ProcessLookupError):  # it has ended; whoever waits for it hears so
-                (group / "cgroup.procs").write_text(str(pid))
+                write(group / "cgroup.procs", pid)
 
     def release(self, pid: int) -> None:
         """It has ended, or is about to."""
@@ -68,6 +70,12 @@ class Cgroups:
                 gone = [remove(folder / str(pid)) for folder in self.folders]
                 if not all(gone):
                     self._ended.append(pid)
+
+
+def write(file: Path, value: int) -> None:
+    """Raises `OSError` where there is no such file: a folder like any other is no group."""
+    with file.open("r+") as opened:
+        opened.write(str(value))
 
 
 def remove(group: Path) -> bool:
@@ -91,6 +99,8 @@ def _homes(limits: Limits) -> Iterator[tuple[Path, Mapping[str, int]]]:
         return
     both = {"memory.limit_in_bytes": memory, "memory.memsw.limit_in_bytes": memory}
     for name, files in (("memory", both), ("pids", {"pids.max": limits.processes})):
+        if name not in own:
+            raise OSError(errno.ENODEV, f"no control groups for {name}")
         mounted = ROOT / name
         # In a container the path may be the machine's, while the tree begins at ours.
         found = mounted / own[name].lstrip("/")

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from jupyter_client.connect import KernelConnectionInfo
 
+from environments.faults import KernelFault
 from environments.kernels.forked import ForkedProcess, ServerGoneError
 from environments.kernels.forkserver import ForkServer, ForkServers
 from environments.kernels.provisioner import WardedProvisioner
@@ -52,6 +53,8 @@ class ForkProvisioner(WardedProvisioner):
                 await self._servers.lost(server)
             else:
                 return self.connection_info
+        if self._servers.isolated:
+            raise KernelFault("no isolated kernel could be started: the fork server ended each time it was asked.")
         return await super().launch_kernel(cmd, **kwargs)
 
     async def _fork(self, server: ForkServer, arguments: list[str], folder: str, environment: dict[str, str]) -> None:
@@ -70,7 +73,11 @@ class ForkProvisioner(WardedProvisioner):
             self.pid = self.pgid = pid
             self.cwd = folder
             # Joining a group waits for the whole system; until the kernel has begun only code of ours runs in it.
-            await asyncio.gather(forked.begin(json.dumps(told).encode()), asyncio.to_thread(self._servers.confine, pid))
+            joined = asyncio.create_task(asyncio.to_thread(self._servers.confine, pid))
+            try:
+                await forked.begin(json.dumps(told).encode())
+            finally:
+                await asyncio.shield(joined)
         except BaseException:
             if self._forked is forked:
                 await self.kill()
@@ -89,7 +96,8 @@ class ForkProvisioner(WardedProvisioner):
         ours, seen = str(self._folder), str(self._servers.isolation.places(self._folder).folder)
         if seen != ours:
             file = self._folder / "connection.json"
-            file.write_text(file.read_text().replace(ours, seen))
+            info = json.loads(file.read_text("utf-8"))
+            file.write_text(json.dumps(info | {"ip": info["ip"].replace(ours, seen)}), "utf-8")
         return [argument.replace(ours, seen) for argument in arguments]
 
     def _asked(self, server: ForkServer) -> ForkedProcess:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from environments.faults import KernelFault
 from environments.kernels.cgroups import Cgroups
+from environments.kernels.environment import common_environment
 from environments.kernels.forked import ForkedProcess, ServerGoneError
 from environments.kernels.isolation import Isolation
-from environments.kernels.provisioner import common_environment
 from environments.kernels.warden import Warden
 
 PROGRAM = "environments.kernels.forkserver_process"
@@ -51,16 +51,20 @@ class ForkServers:
         if sys.platform != "linux":
             logger.info("Kernels start without a fork server: a fork is safe on Linux only.")
 
+    @property
+    def isolated(self) -> bool:
+        """A kernel that is not forked behind its walls is then none at all."""
+        return self.isolation.level != WITHOUT.level
+
     def server(self, preload: Sequence[str]) -> ForkServer | None:
         """None where kernels must be started otherwise. Raises `KernelFault` where that would be without isolation."""
         wanted = tuple(sorted(set(preload)))
         if wanted not in self._servers and len(self._servers) >= MOST:
             wanted = ()
-        isolated = self.isolation != WITHOUT
-        if isolated and wanted in self._useless:
+        if self.isolated and wanted in self._useless:
             wanted = ()
         if sys.platform != "linux" or wanted in self._useless:
-            if isolated:
+            if self.isolated:
                 raise KernelFault(f"no isolated kernel can be started: {self._last_words}.")
             return None
         if wanted not in self._servers:

@@ -31,6 +31,9 @@ START_TIMEOUT = 60.0
 LONGEST_FOLDER = 80
 """Bytes: a Unix socket's path holds 104 on macOS, 108 on Linux, and `/123456/c-5` still has to follow."""
 
+LONGEST_MESSAGE = 1 << 20
+"""Bytes, besides a few texts of the output limit, each character escaped."""
+
 MESSAGES_AHEAD = 100
 """Messages that may wait in the host's memory for each kernel; each is at most about the output limit long."""
 
@@ -120,6 +123,8 @@ class KernelHost:
         self._context = zmq.asyncio.Context()
         self._context.set(zmq.MAX_SOCKETS, 16 * 1024)
         self._context.rcvhwm = MESSAGES_AHEAD
+        # Whoever sends more is cut off: the cell is never answered, and ends at its limit.
+        self._context.maxmsgsize = LONGEST_MESSAGE + 40 * self._output_limit
         self._leaving.callback(self._context.destroy, linger=0)
         return self
 
@@ -131,7 +136,7 @@ class KernelHost:
 
 
 def private_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="errata-"))
+    folder = Path(tempfile.mkdtemp(prefix="errata-")).resolve()
     if len(os.fsencode(folder)) > LONGEST_FOLDER:
         folder.rmdir()
         raise UsageError(

@@ -17,6 +17,9 @@ from collections.abc import Sequence
 from time import monotonic, sleep
 from typing import Any
 
+MOST_PARTS = 10_000
+"""Of a list, or a display's forms: more are nobody's output."""
+
 
 def prepare(*, limit: int, seed: int, preload: Sequence[str], hidden: str | None) -> None:
     from IPython import get_ipython
@@ -28,6 +31,8 @@ def prepare(*, limit: int, seed: int, preload: Sequence[str], hidden: str | None
     keep_streams(shell)
     # A cell's file name stands in every warning; the stock one holds a path and a process id of this machine.
     shell.compile.get_code_name = lambda raw_code, code, number: f"<cell {number}>"
+    # `!command` would want a terminal of its own, which behind walls there is none of.
+    shell.system = shell.system_raw
     forget_host(hidden)
     # IPython's advice on `sys.exit()` is for people at a terminal.
     warnings.filterwarnings("ignore", message="To exit: use")
@@ -63,9 +68,12 @@ def bounded(message: Any, limit: int) -> Any:
     def cut(part: Any) -> Any:
         nonlocal dropped
         if isinstance(part, dict):
-            return {name: cut(value) for name, value in part.items()}
+            # Of all forms of a display the host reads the text only.
+            shown = {"text/plain"} & part.keys() or list(part)[:MOST_PARTS]
+            return {name: cut(part[name]) for name in shown}
         if isinstance(part, list):
-            return [cut(value) for value in part]
+            kept = part if len(part) <= MOST_PARTS else part[: MOST_PARTS // 2] + part[-MOST_PARTS // 2 :]
+            return [cut(value) for value in kept]
         if not isinstance(part, str) or len(part) <= 2 * half:
             return part
         dropped += len(part) - 2 * half

@@ -6,6 +6,7 @@ chosen silently: where nothing stands the test, running without has to be asked 
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import secrets
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from environments.faults import UsageError
 from environments.kernels.cgroups import Cgroups
+from environments.kernels.environment import common_environment
 from environments.kernels.limits import Limits
 
 LEVELS = ("namespaces", "user-namespaces", "landlock", "none")
@@ -36,9 +38,12 @@ CLAIMS: Mapping[str, frozenset[str]] = {
 }
 """What each level claims; `docs/isolation.md` says it in sentences."""
 
+FEWEST_USERS = 10_000
 PATIENCE = 30.0
 """Seconds a self-test may take."""
 PROJECT = Path(__file__).resolve().parents[2]
+SELFTEST = "environments.kernels.forkserver_process.selftest"
+SOUND = "sound"
 NEEDED = "Linux 6.12 or later"
 
 
@@ -88,9 +93,13 @@ class Isolation:
         """Whom a kernel is to be: as root somebody nobody else is, of the numbers that we have been given."""
         if os.geteuid() != 0 or not self.has_rooms:
             return os.geteuid()
-        numbers = Path("/proc/self/uid_map").read_text().split("\n")[0].split()
-        upper = min(int(numbers[0]) + int(numbers[2]), 1 << 31)
-        return upper // 2 + secrets.randbelow(upper // 2)
+        lines = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
+        start, count = max(((int(first), int(size)) for first, _, size in lines), key=lambda span: span[1])
+        if count < FEWEST_USERS:
+            raise OSError(errno.EPERM, f"root of {count} users only: none is free for a kernel")
+        upper = min(start + count, 1 << 31)
+        lower = max(start, upper // 2)
+        return lower + secrets.randbelow(upper - lower)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,33 +152,36 @@ def choose_isolation(asked: str | None) -> str:
 
 def _attacked(level: str, folder: Path) -> str | None:
     """What went wrong, if anything."""
+    try:
+        said = _selftest(Isolation(level, Limits(memory=512 << 20)), folder)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"cannot be had: {error.strerror if isinstance(error, OSError) else error}"
+    last = (said.strip().splitlines() or ["it ended without a word"])[-1]
+    return None if last == SOUND else f"failed its test: {last}"
+
+
+def _selftest(isolation: Isolation, folder: Path) -> str:
+    user = isolation.user()
     (folder / "world").mkdir()
     (folder / "secret").write_text("planted")
     (folder / "kernel").mkdir()
-    isolation = Isolation(level, Limits(memory=512 << 20))
-    user, group = isolation.user(), os.getegid()
     for own in ("kernel", *(f"kernel/{name}" for name in ("scratch", "tmp", "ipython"))):
         (folder / own).mkdir(exist_ok=True)
-        os.chown(folder / own, user, user if user != os.geteuid() else group)
-    command = [sys.executable, "-m", "environments.kernels.forkserver_process.selftest", level, str(folder), str(user)]
-    try:
-        cgroups = Cgroups(folder.name, isolation.limits) if level == "namespaces" else None
-    except OSError as error:
-        return f"has no control group: {error.strerror}"
+        if user != os.geteuid():
+            os.chown(folder / own, user, user)
+    cgroups = Cgroups(folder.name, isolation.limits) if isolation.has_cgroups else None
     process = subprocess.Popen(  # noqa: S603  # our own program
-        command, cwd=PROJECT, env={}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+        [sys.executable, "-m", SELFTEST, isolation.level, str(folder), str(user)],
+        cwd=PROJECT, env=common_environment(os.environ), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
     try:
         if cgroups:
             cgroups.confine(process.pid)
-        said, _ = process.communicate("go\n", PATIENCE)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"failed its test: {error}"
+        return process.communicate("go\n", PATIENCE)[0]
     finally:
         process.kill()
         process.wait()
         if cgroups:
             cgroups.release(process.pid)
             cgroups.close()
-    lines = said.strip().splitlines() or ["it ended without a word"]
-    return None if process.returncode == 0 and lines[-1] == "sound" else f"failed its test: {lines[-1]}"

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +19,10 @@ from jupyter_client.manager import AsyncKernelManager
 
 from environments.faults import KernelFault
 from environments.kernels.cell import CellOutput
+from environments.kernels.environment import common_environment
 from environments.kernels.isolation import Places
-from environments.kernels.provisioner import WardedProvisioner, common_environment
+from environments.kernels.provisioner import WardedProvisioner
+from environments.kernels.removal import remove_tree
 
 Ending: TypeAlias = Literal["done", "timed_out", "died"]
 
@@ -29,6 +30,8 @@ GRACE = 2.0
 """Seconds an interrupted cell has to end, and to show where it was."""
 DRAIN = 0.1
 """Seconds of silence after which a dead kernel has said all it had to say."""
+GARBLED = (AttributeError, KeyError, TypeError, ValueError, RecursionError)
+"""What reading a message raises that is none of Jupyter's."""
 END_OF_INPUT = "\x04"
 """What the kernel turns into EOFError."""
 
@@ -128,7 +131,7 @@ class Kernel:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._client is not None:
             self._client.stop_channels()
-        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        await asyncio.to_thread(remove_tree, self._folder)
 
     async def _converse(self, code: str, output: CellOutput, unseen: bool) -> None:
         """One request, its messages until the kernel is idle again, and the reply, which is sent before that."""
@@ -170,7 +173,9 @@ class Kernel:
         """A plain `input()` gets EOFError: nobody is there to type."""
         assert self._client is not None
         while True:
-            await self._client.get_stdin_msg()
+            # The code can send what it likes, and is answered all the same.
+            with contextlib.suppress(*GARBLED):
+                await self._client.get_stdin_msg()
             self._client.input(END_OF_INPUT)
 
     def _task(self, work: Any) -> asyncio.Task[Any]:
@@ -183,7 +188,7 @@ def lost_its_tongue(cell: asyncio.Task[None]) -> bool:
     """Whether a conversation ended in what is no message of Jupyter's: the code has laid hands on the kernel."""
     try:
         cell.result()
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except GARBLED:
         return True
     except zmq.ZMQError as error:
         raise KernelFault(f"the connection to a kernel broke: {error}") from error

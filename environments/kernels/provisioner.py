@@ -9,7 +9,6 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +17,8 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from environments.kernels.warden import Warden
 
-PASSED = ("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-"""The variables a kernel inherits, with `LC_*`. Any other may be a secret."""
-
-FIXED = {
-    "PYTHONHASHSEED": "0",
-    "PYTHONNOUSERSITE": "1",
-    "PYTHONUTF8": "1",
-    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-    # One thread each: many kernels share the cores, and sums must not depend on how many there are.
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    # Its own would set aside a gigabyte of addresses, which a limit on memory counts, and start a thread.
-    "ARROW_DEFAULT_MEMORY_POOL": "system",
-}
-
 REAP = 0.005
 POLL = 0.1
-
-
-def common_environment(inherited: Mapping[str, str]) -> dict[str, str]:
-    """What all kernels have alike."""
-    return {name: value for name, value in inherited.items() if name in PASSED or name.startswith("LC_")} | FIXED
 
 
 class WardedProvisioner(LocalProvisioner):

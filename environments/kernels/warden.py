@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from environments.faults import KernelFault
+from environments.kernels.removal import remove_tree
 
 PROCESS = Path(__file__).with_name("warden_process.py")
 
@@ -50,8 +50,9 @@ class Warden:
     async def close(self) -> None:
         """Ends what is left, removes the folder; removes it even where the warden has been killed before."""
         self._pipe.close()
-        await asyncio.to_thread(self._process.wait, FAREWELL)
-        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it goes on by itself
+            await asyncio.to_thread(self._process.wait, FAREWELL)
+        await asyncio.to_thread(remove_tree, self.folder)
 
     def _tell(self, line: str) -> None:
         try:

@@ -1,7 +1,8 @@
 """Imports once what every kernel needs, then forks a kernel whenever it is asked for one.
 
 Run as `python -m environments.kernels.forkserver_process FD LEVEL FOLDER MODULE…`, FD being a Unix socket
-of packets, LEVEL one of isolation, FOLDER the run's. What is imported is imported behind the walls.
+of packets, LEVEL one of isolation, FOLDER the run's. Where the walls are namespaces, what is imported is
+imported behind them.
 
 No secret is in here, and none comes in: what a kernel is told is read after the fork.
 """
@@ -88,15 +89,15 @@ def refuse_what_a_fork_would_break(descriptor: int) -> None:
     if threads:
         sys.exit(f"what was imported has started threads, which a fork would lose: {', '.join(sorted(threads))}")
     # A zmq context or an event loop holds some, too. The one that lists them is closed by the time it is looked at.
-    opened = [file for file in [*Path("/proc/self/fd").glob("*")] if file.is_symlink() and int(file.name) > 2]
-    if [file.name for file in opened] not in ([str(descriptor)], []):
+    opened = [file for file in [*Path("/proc/self/fd").iterdir()] if file.is_symlink() and int(file.name) > 2]
+    if [file.name for file in opened] != [str(descriptor)]:
         sys.exit(f"what was imported has opened files, which all kernels would share: {[*map(os.readlink, opened)]}")
 
 
 def native_threads() -> set[str]:
-    """By name; none where there is no /proc to ask, in a container that masks it."""
+    """By name."""
     own = str(os.getpid())
-    tasks = [task for task in Path("/proc/self/task").glob("*") if task.name != own]
+    tasks = [task for task in Path("/proc/self/task").iterdir() if task.name != own]
     return {(task / "comm").read_text().strip() for task in tasks} - FORK_SAFE
 
 

@@ -62,8 +62,8 @@ REFUSED = {
     "the system's keys and programs": "add_key request_key keyctl bpf perf_event_open userfaultfd seccomp uprobe "
     "uretprobe io_uring_setup io_uring_enter io_uring_register io_setup io_submit landlock_create_ruleset "
     "landlock_add_rule landlock_restrict_self lsm_set_self_attr lsm_get_self_attr lsm_list_modules",
-    "files by handle, watched from above, or of a disk": "name_to_handle_at open_by_handle_at fanotify_init "
-    "fanotify_mark quotactl quotactl_fd lookup_dcookie ustat sysfs",
+    "files by handle, watched, or of a disk": "name_to_handle_at open_by_handle_at inotify_init inotify_init1 "
+    "inotify_add_watch fanotify_init fanotify_mark quotactl quotactl_fd lookup_dcookie ustat sysfs",
     "the machine": "reboot kexec_load kexec_file_load init_module finit_module delete_module swapon swapoff syslog "
     "acct settimeofday clock_settime clock_settime64 clock_adjtime clock_adjtime64 adjtimex sethostname setdomainname "
     "iopl ioperm modify_ldt personality uselib vhangup nfsservctl _sysctl create_module get_kernel_syms query_module "
@@ -72,18 +72,20 @@ REFUSED = {
 """What they reach → which. Refused with EPERM, as by any system that forbids them."""
 
 REFUSED_IN_THE_OPEN = (
-    "chmod fchmodat fchmodat2 chown lchown fchownat utime utimes futimesat setxattr lsetxattr setxattrat removexattr "
-    "lremovexattr removexattrat file_setattr inotify_add_watch"
+    "chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes futimesat utimensat setxattr lsetxattr "
+    "fsetxattr setxattrat removexattr lremovexattr fremovexattr removexattrat file_setattr"
 )
-"""What changes or watches a file by its path. Landlock lets it pass, so it is refused where others' are in sight."""
+"""What changes a file that one can only read. Landlock lets it pass, so it is refused where others' are in sight."""
 
 MISSING = {"clone3"}
 """As if the system were older: its flags lie in memory, where no filter can look, and libc then uses `clone`."""
 
 NEW_NAMESPACE = 0x80, 0x20000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000
 PR_SET_PDEATHSIG, PR_SET_PTRACER = 1, 0x59616D61
-AF_UNIX, SOCK_DGRAM, SOCK_TYPE = 1, 2, 0xF
+AF_UNIX, SOCK_DGRAM, SOCK_RAW, SOCK_TYPE = 1, 2, 3, 0xF
+PRIO_PROCESS, ITSELF = 0, 0
 TIOCSTI, TIOCLINUX, INT = 0x5412, 0x541C, 0xFFFFFFFF
+SET_FILE_FLAGS = 0x40086602, 0x40046602, 0x401C5820
 
 Condition = tuple[int, CmpOp, int] | tuple[int, CmpOp, int, int]
 """Which argument, how compared, with what, and which of its bits count."""
@@ -96,8 +98,8 @@ def _any_of(argument: int, values: Iterable[int], mask: int | None = None) -> li
 REFUSED_WITH: dict[str, list[Condition]] = {
     "clone": _any_of(0, NEW_NAMESPACE),
     "prctl": _any_of(0, (PR_SET_PDEATHSIG, PR_SET_PTRACER), INT),
-    # A pair of datagram sockets could still be sent from to anyone's address.
-    "socketpair": [(0, CmpOp.NE, AF_UNIX), *_any_of(1, (SOCK_DGRAM,), SOCK_TYPE)],
+    # A pair of datagram sockets could still be sent from to anyone's address; raw ones are made datagram sockets.
+    "socketpair": [(0, CmpOp.NE, AF_UNIX), *_any_of(1, (SOCK_DGRAM, SOCK_RAW), SOCK_TYPE)],
     "ioctl": _any_of(1, (TIOCSTI, TIOCLINUX), INT),
     "mknod": _any_of(1, (stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK), 0o170000),
     "mknodat": _any_of(2, (stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK), 0o170000),
@@ -105,9 +107,13 @@ REFUSED_WITH: dict[str, list[Condition]] = {
 """Refused with these arguments. A condition is enough."""
 
 
+OF_A_PROCESS = "prlimit64 sched_setaffinity sched_setscheduler sched_setparam sched_setattr"
 REFUSED_WITH_IN_THE_OPEN: dict[str, list[Condition]] = {
-    # By path; without one it is of an open file.
-    "utimensat": [(1, CmpOp.NE, 0)],
+    "ioctl": [*REFUSED_WITH["ioctl"], *_any_of(1, SET_FILE_FLAGS, INT)],
+    # Of another process of the same user, whom nothing else keeps apart here.
+    **{name: [(0, CmpOp.NE, ITSELF)] for name in OF_A_PROCESS.split()},
+    "setpriority": [(0, CmpOp.NE, PRIO_PROCESS), (1, CmpOp.NE, ITSELF)],
+    "ioprio_set": [(0, CmpOp.NE, 1), (1, CmpOp.NE, ITSELF)],
 }
 
 

@@ -11,6 +11,7 @@ namespace, and each kernel goes into one more, so that its processes are counted
 import os
 import select
 import signal
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -65,6 +66,8 @@ def wait_for(child: int) -> None:
 
 def lay_world(run: Path) -> list[Path]:
     """The readable paths that a room is to uncover, in the order they are kept."""
+    os.umask(0o022)  # what is laid here is for all kernels' users to pass through
+    socket.sethostname("kernel")
     world = run / "world"
     system.mount("none", "/", flags=system.RECURSIVE | system.PRIVATE)
     system.mount("world", str(world), "tmpfs", system.NO_SUID | system.NO_DEVICES, "size=1m,mode=755")
@@ -78,6 +81,8 @@ def lay_world(run: Path) -> list[Path]:
         show(within(world, path), within(world, COVERED / str(number)))  # with what is hidden beneath it
     for device in visible.DEVICES:
         bind(Path(device), within(world, device))
+    for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
+        within(world, f"/dev/{name}").symlink_to(f"/proc/self/fd{target}")
     bind(run, within(world, run), flags=system.BIND)  # without the world that is being laid in it
     for folder in (*ROOM, SOCKETS, "/proc"):
         within(world, folder).mkdir(parents=True, exist_ok=True)
@@ -110,12 +115,8 @@ def bind(path: Path, place: Path, flags: int = system.BIND | system.RECURSIVE) -
 
 
 def lay_proc(place: str) -> None:
-    """Of this process's own namespace; an empty folder where a new one is refused, as in a container that masks it."""
-    flags = system.NO_SUID | system.NO_DEVICES | system.NO_EXECUTION
-    try:
-        system.mount("proc", place, "proc", flags)
-    except OSError:
-        system.mount("nothing", place, "tmpfs", flags, "size=4k,mode=555")
+    """Of this process's own namespace. Refused to ordinary users where the machine's is masked, as in containers."""
+    system.mount("proc", place, "proc", system.NO_SUID | system.NO_DEVICES | system.NO_EXECUTION)
 
 
 def enter_room(folder: Path, user: int, limits: Limits, covered: Sequence[Path]) -> None:
@@ -137,6 +138,7 @@ def enter_room(folder: Path, user: int, limits: Limits, covered: Sequence[Path])
 def become(user: int) -> None:
     """A user of its own, with no rights over anything else."""
     if os.geteuid() == 0:
+        system.lower_bounds()
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
@@ -144,5 +146,6 @@ def become(user: int) -> None:
         group = os.getgid()
         system.unshare(system.NEW_USERS)
         stay(user, group)
+        system.lower_bounds()
     system.drop_capabilities()
     system.show_to_itself()

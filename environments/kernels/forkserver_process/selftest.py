@@ -5,6 +5,7 @@ on stdin. Says `sound`, or what was not.
 """
 
 import os
+import resource
 import socket
 import sys
 from collections.abc import Callable
@@ -31,6 +32,8 @@ def main(level: str, folder: str, user: str) -> int:
         "a file outside can be written": lambda: (run / "written").write_text(""),
         "the mode of a file outside can be changed": lambda: (run / "secret").chmod(0o777),
         "another process can be signalled": lambda: os.kill(host, 0),
+        "another process can be limited": lambda: resource.prlimit(host, resource.RLIMIT_CORE),
+        "datagrams can be sent": lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_RAW),
         "another process's environment can be read": Path(f"/proc/{host}/environ").read_bytes,
         "a socket can be made": socket.socket,
         "a namespace can be made": lambda: syscalls.unshare(syscalls.NEW_USERS),

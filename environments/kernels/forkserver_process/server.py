@@ -19,6 +19,7 @@ from environments.kernels.forkserver_process.walls import Walls
 PATIENCE = 1_000
 """Milliseconds between looks at the parent: a process forked by the host may hold the socket's other end open."""
 
+STREAMS = 3
 CHANNEL = 3
 """Where a kernel has its channel, next to its stdin, stdout and stderr."""
 
@@ -65,6 +66,8 @@ def serve(requests: socket.socket, walls: Walls) -> bool:
             packet, passed, *_ = socket.recv_fds(requests, 1, 4)
             if not packet:
                 return end(children)
+            if not passed:
+                continue  # not even the channel has come; the host hears that it is closed
             if (pid := fork(passed, walls)) == 0:
                 requests.detach()
                 return True
@@ -99,7 +102,7 @@ def attend(children: dict[int, Child], descriptor: int, poll: select.poll) -> No
 def end_orphans(kernels: Collection[int]) -> None:
     """What a kernel has left behind has become a child of ours, and its own children will when it ends."""
     ours = Path(f"/proc/self/task/{os.getpid()}/children")
-    with contextlib.suppress(FileNotFoundError):  # behind a wall without /proc nothing outlives its kernel
+    with contextlib.suppress(FileNotFoundError):  # a system that does not list children
         while strangers := {int(number) for number in ours.read_text().split()} - set(kernels):
             for pid in strangers:
                 os.kill(pid, signal.SIGKILL)
@@ -118,17 +121,26 @@ def end(children: dict[int, Child]) -> bool:
 def fork(passed: list[int], walls: Walls) -> int | None:
     """The child's number, 0 in the child, None where there is no child to be had. Leaves open only the channel."""
     channel, *streams = passed
+    if len(streams) != STREAMS:
+        refuse(channel, streams, "out of descriptors")
+        return None
     try:
         pid = walls.fork()
     except OSError as error:
-        say(channel, f"cannot fork: {error}")
-        os.close(channel)
-        pid = None
+        refuse(channel, streams, str(error))
+        return None
     if pid == 0:
         stand_alone(channel, streams)
-    for descriptor in streams if pid != 0 else ():
+        return 0
+    for descriptor in streams:
         os.close(descriptor)
     return pid
+
+
+def refuse(channel: int, streams: Sequence[int], why: str) -> None:
+    say(channel, f"cannot fork: {why}")
+    for descriptor in (channel, *streams):
+        os.close(descriptor)
 
 
 def stand_alone(channel: int, streams: Sequence[int]) -> None:

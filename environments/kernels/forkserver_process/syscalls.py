@@ -64,12 +64,16 @@ def change_root(root: str) -> None:
     os.chdir("/")
 
 
-def drop_capabilities() -> None:
-    """All of them, for good."""
-    _call("prctl", _prctl(_CLEAR_AMBIENT, 4))
+def lower_bounds() -> None:
+    """No program can give a capability back. As far as one may: without the right to, no_new_privs says the same."""
     number = 0
     while _prctl(_DROP_BOUNDING, number) == 0:
         number += 1
+
+
+def drop_capabilities() -> None:
+    """All of them, for good."""
+    _call("prctl", _prctl(_CLEAR_AMBIENT, 4))
     _call("capset", _syscall("capset", struct.pack("Ii", _CAPABILITY_VERSION, 0), bytes(24)))
 
 

@@ -38,18 +38,19 @@ def readable() -> list[Path]:
 
 def python_folders() -> Iterator[str]:
     yield from (sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
-    yield str(Path(sys.executable).parent)
+    yield sys.executable  # and not its folder, which may be somebody's home with a link in it
 
 
 def hidden() -> list[Path]:
-    """Folders of our own among what is readable: there are some where we are installed beside everything else."""
-    beside = Path(sysconfig.get_path("purelib")).resolve() == PROJECT
-    return [PROJECT / name for name in OURS if (PROJECT / name).is_dir()] if beside else []
+    """What is our own beneath a readable path, spelt as that: all of a checkout, our packages among other ones."""
+    ours = [PROJECT / name for name in OURS] if PROJECT.name.endswith("-packages") else [PROJECT]
+    spelt = {path / own.relative_to(path.resolve()) for path in readable() for own in ours if _beneath(own, path)}
+    return sorted(path for path in spelt if path.is_dir())
 
 
 def without_ours(paths: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
     """The same for rules that can only allow: what may be read, or (False) only listed on the way to the rest."""
-    ours = hidden()
+    ours = [path.resolve() for path in hidden()]
     for path in paths:
         yield from _split(path, ours)
 
@@ -64,6 +65,10 @@ def _split(path: Path, ours: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
     yield real, False
     for entry in real.iterdir():
         yield from _split(entry, ours)
+
+
+def _beneath(own: Path, path: Path) -> bool:
+    return not path.is_symlink() and own.is_relative_to(path.resolve())
 
 
 def _with_target(path: Path) -> tuple[Path, Path]:

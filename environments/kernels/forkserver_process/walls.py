@@ -80,6 +80,7 @@ class Confined(NoWalls):
 
     def inside(self, inmate: Inmate) -> None:
         limit(inmate.limits)
+        syscalls.lower_bounds()
         syscalls.drop_capabilities()
         folder = inmate.folder
         own = [(folder / name, confinement.WRITE) for name in ("scratch", "tmp", "ipython")]
@@ -156,8 +157,5 @@ def cap(what: int, most: int) -> None:
 
 def sizes() -> tuple[int, int]:
     """Bytes of addresses that a kernel has from the start, libraries for the most part, and of private ones."""
-    try:
-        pages = [int(number) for number in Path("/proc/self/statm").read_text().split()]
-    except OSError:
-        return 4 << 30, 1 << 29  # no /proc in a container that masks it; they are less
+    pages = [int(number) for number in Path("/proc/self/statm").read_text().split()]
     return pages[0] * resource.getpagesize(), pages[5] * resource.getpagesize()
