@@ -12,16 +12,21 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from environments.faults import UsageError
-from environments.types import Call, Json, Outcome, Prompt, Reply, Rules, Run, Task, Turn, Work, clean
+from environments.types import Call, Grade, Json, Outcome, Prompt, Reply, Rules, Run, Task, Turn, Work, clean
 from store import records
 from store.schema import Base, CallRow, GradeRow, PromptRow, RunRow, TaskRow, TrajectoryRow, TurnRow
 from store.store import Store
 
 _TASKS_AT_ONCE = 1000
+
+# A statement that is built anew for its values costs more than its execution: what is written each turn stands here.
+_PLACE = (TurnRow.trajectory_id == bindparam("of")) & (TurnRow.position == bindparam("at")) & ~TurnRow.abandoned
+_TURN = select(TurnRow.id, TurnRow.superseded).where(_PLACE)
+_OBSERVE = update(TurnRow).where(_PLACE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +127,12 @@ class TrajectoryLog:
         await self._store.write(job)
 
     async def turn(self, turn: Turn) -> Turn:
+        """Write what came of a reply, which holds nothing of that yet."""
+
         def job(connection: Connection) -> None:
             self._observe(connection, turn)
-            self._regrade(connection, turn)
+            if turn.grade:
+                self._grade(connection, turn.grade, connection.execute(_TURN, self._place(turn)).one().id)
 
         await self._store.write(job)
         return turn
@@ -150,9 +158,11 @@ class TrajectoryLog:
         def job(connection: Connection) -> None:
             later = (TurnRow.trajectory_id == self._id, TurnRow.position > turn.index, ~TurnRow.abandoned)
             connection.execute(update(TurnRow).where(*later).values(abandoned=True))
-            before = connection.execute(select(TurnRow.superseded).where(self._place(turn))).scalar() or []
-            self._observe(connection, turn, superseded=[*before, records.outcome_values(recorded)])
-            self._regrade(connection, turn)
+            row = connection.execute(_TURN, self._place(turn)).one()
+            self._observe(connection, turn, superseded=[*(row.superseded or []), records.outcome_values(recorded)])
+            connection.execute(delete(GradeRow).where(GradeRow.turn_id == row.id))
+            if turn.grade:
+                self._grade(connection, turn.grade, row.id)
             diverged = update(TrajectoryRow).where(TrajectoryRow.id == self._id).values(diverged_at=turn.index)
             connection.execute(diverged)
 
@@ -165,18 +175,16 @@ class TrajectoryLog:
         values |= {"trajectory_id": self._id, "position": values.pop("turn"), "message": message}
         _insert(connection, CallRow, **values)
 
-    def _place(self, turn: Turn) -> Any:
-        return (TurnRow.trajectory_id == self._id) & (TurnRow.position == turn.index) & ~TurnRow.abandoned
+    def _place(self, turn: Turn) -> dict[str, int]:
+        return {"of": self._id, "at": turn.index}
 
     def _observe(self, connection: Connection, turn: Turn, **more: Any) -> None:
         values = {**records.turn_values(turn), "observed": _now(), **more}
-        connection.execute(update(TurnRow).where(self._place(turn)).values(**values))
+        if connection.execute(_OBSERVE, self._place(turn) | values).rowcount != 1:
+            raise LookupError(f"trajectory {self._id} holds no reply for turn {turn.index}")
 
-    def _regrade(self, connection: Connection, turn: Turn) -> None:
-        row = connection.execute(select(TurnRow.id).where(self._place(turn))).scalar_one()
-        connection.execute(delete(GradeRow).where(GradeRow.turn_id == row))
-        if turn.grade:
-            connection.execute(insert(GradeRow).values(turn_id=row, **asdict(turn.grade)))
+    def _grade(self, connection: Connection, grade: Grade, turn_id: int) -> None:
+        _insert(connection, GradeRow, turn_id=turn_id, **asdict(grade))
 
 
 def _add_tasks(connection: Connection, values: list[dict[str, Any]]) -> dict[str, int]:
@@ -197,7 +205,7 @@ def insert_new(connection: Connection, table: type[Base], values: list[dict[str,
 
 
 def _insert(connection: Connection, table: type[Base], **values: Any) -> int:
-    key = connection.execute(insert(table).values(**values)).inserted_primary_key
+    key = connection.execute(insert(table), values).inserted_primary_key
     return int(key[0]) if key else 0
 
 

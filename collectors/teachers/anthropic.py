@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import anthropic
 
-from collectors.teachers import endpoint, pricing, wire
+from collectors.teachers import endpoint, pricing, transport, wire
 from collectors.teachers.remote import Client, RemoteTeacher, Said
 from collectors.teachers.teacher import Recordings, Sampling, TeacherSpec
 from environments.faults import UsageError
@@ -44,7 +44,7 @@ class AnthropicTeacher(RemoteTeacher):
             base_url=self._at.url.removesuffix("/v1"),  # it stands in the path
             max_retries=0,
             timeout=endpoint.timeout(self._sampling),
-            http_client=anthropic.DefaultAsyncHttpxClient(limits=endpoint.LIMITS),
+            http_client=transport.http_client(anthropic.DefaultAsyncHttpxClient),
         )
 
     def _body(self, request: Request) -> Mapping[str, Json]:

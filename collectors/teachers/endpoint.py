@@ -16,9 +16,6 @@ import httpx2
 from collectors.teachers.teacher import Sampling, TeacherSpec
 from environments.faults import UsageError
 
-# The run bounds concurrency; a second queue inside the pool would only hide waiting as time-outs.
-LIMITS = httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=30.0)
-
 NO_KEY = "none"
 """Another server often wants no key, and the SDKs want one."""
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import httpx2
 import openai
 
-from collectors.teachers import endpoint, pricing, wire
+from collectors.teachers import endpoint, pricing, transport, wire
 from collectors.teachers.remote import Client, RemoteTeacher, Said
 from collectors.teachers.teacher import Recordings, Sampling, TeacherSpec
 from environments.faults import TeacherFault
@@ -40,7 +40,7 @@ class OpenAITeacher(RemoteTeacher):
             base_url=self._at.url,
             max_retries=0,
             timeout=endpoint.timeout(self._sampling),
-            http_client=openai.DefaultAsyncHttpxClient(limits=endpoint.LIMITS),
+            http_client=transport.http_client(openai.DefaultAsyncHttpxClient),
         )
 
     def _body(self, request: Request) -> Mapping[str, Json]:

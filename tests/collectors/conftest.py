@@ -19,7 +19,7 @@ from environments.types import Call, Message, Reply, Request
 @dataclass(frozen=True)
 class Answer:
     body: Any
-    """Sent as JSON unless it is text; None drops the connection without an answer."""
+    """Sent as JSON unless it is text or bytes; None drops the connection without an answer."""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     missing: int = 0
@@ -113,6 +113,10 @@ class LoopbackProvider:
         )
 
 
+def _text(body: Any) -> str:
+    return body if isinstance(body, str) else json.dumps(body)
+
+
 def _handler(provider: LoopbackProvider) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -127,7 +131,7 @@ def _handler(provider: LoopbackProvider) -> type[BaseHTTPRequestHandler]:
                 self._send(answer)
 
         def _send(self, answer: Answer) -> None:
-            body = (answer.body if isinstance(answer.body, str) else json.dumps(answer.body)).encode()
+            body = answer.body if isinstance(answer.body, bytes) else _text(answer.body).encode()
             self.send_response_only(answer.status)  # no date of its own
             for name, value in {"content-type": "application/json", **answer.headers}.items():
                 self.send_header(name, value)

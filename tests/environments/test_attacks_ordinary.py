@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-QUICK = ("files", "network", "processes", "syscalls", "litter", "bombs")
+QUICK = ("files", "network", "processes")
 """Where it may make a difference who runs them. At level `none` root has shown that they succeed."""
 
 UNLIKE_ROOT = "not [none and not cpu_time and not fork_bomb and not ordinary_error"

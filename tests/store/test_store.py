@@ -107,6 +107,13 @@ async def test_the_same_reply_cannot_be_written_twice(address: str) -> None:
             await log.reply(0, reply())
 
 
+async def test_what_came_of_a_reply_that_is_not_there_is_refused(address: str) -> None:
+    async with open_store(address, create=True) as store:
+        _, trajectory_id = await begin(store)
+        with pytest.raises(LookupError, match="holds no reply for turn 0"):
+            await TrajectoryLog(store, trajectory_id).turn(turn(0))
+
+
 async def test_a_branch_takes_the_place_of_what_it_contradicts_and_keeps_both(address: str) -> None:
     async with open_store(address, create=True) as store:
         _, trajectory_id = await begin(store)
