@@ -51,7 +51,10 @@ LOOKING = {
     "its limits, changed": "import resource; resource.prlimit(victim, resource.RLIMIT_CORE, (0, 0))",
     "its priority": "os.setpriority(os.PRIO_PROCESS, victim, 1)",
     "its processors": "os.sched_setaffinity(victim, {0, 1})",
-    "its scheduler": "os.sched_setscheduler(victim, os.SCHED_BATCH, os.sched_param(0))",
+    "its scheduler": (
+        "os.sched_setscheduler(victim, os.SCHED_BATCH, os.sched_param(0))\n"
+        "if os.sched_getscheduler(victim) != os.SCHED_BATCH: raise PermissionError('nothing came of it')"
+    ),
     "its disk's priority": "call('ioprio_set', 1, victim, 2 << 13 | 6)",
 }
 

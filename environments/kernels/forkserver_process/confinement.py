@@ -107,7 +107,9 @@ REFUSED_WITH: dict[str, list[Condition]] = {
 """Refused with these arguments. A condition is enough."""
 
 
-OF_A_PROCESS = "prlimit64 sched_setaffinity sched_setscheduler sched_setparam sched_setattr"
+OF_A_PROCESS = "prlimit64 sched_setaffinity sched_setparam sched_setattr"
+NOT_FOR_OTHERS = "sched_setscheduler"
+"""Does nothing for any but the caller, and says that it did: zmq asks it for each thread it starts, by number."""
 REFUSED_WITH_IN_THE_OPEN: dict[str, list[Condition]] = {
     "ioctl": [*REFUSED_WITH["ioctl"], *_any_of(1, SET_FILE_FLAGS, INT)],
     # Of another process of the same user, whom nothing else keeps apart here.
@@ -134,6 +136,8 @@ def system_calls(*, in_the_open: bool) -> Filter:
         elif name not in MISSING:
             for condition in refused_with.get(name, ()):
                 rules.errno(name, errno.EPERM, args=[condition])
+            if in_the_open and name == NOT_FOR_OTHERS:
+                rules.errno(name, 0, args=[(0, CmpOp.NE, ITSELF)])
             rules.allow(name)
     assert rules.program  # compiled here, and kept
     return rules
