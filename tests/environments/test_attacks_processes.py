@@ -53,7 +53,7 @@ LOOKING = {
     "its processors": "os.sched_setaffinity(victim, {0, 1})",
     "its scheduler": (
         "os.sched_setscheduler(victim, os.SCHED_BATCH, os.sched_param(0))\n"
-        "if os.sched_getscheduler(victim) != os.SCHED_BATCH: raise PermissionError('nothing came of it')"
+        "if os.sched_getscheduler(victim) != os.SCHED_BATCH: raise PermissionError(1, 'nothing came of it')"
     ),
     "its disk's priority": "call('ioprio_set', 1, victim, 2 << 13 | 6)",
 }

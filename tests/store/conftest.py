@@ -24,8 +24,9 @@ class Postgres:
         self._as = ["su", "postgres", "-s", "/bin/sh", "-c"] if os.geteuid() == 0 else ["/bin/sh", "-c"]
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres")
-            for parent in [folder, *folder.parents][:3]:
-                parent.chmod(parent.stat().st_mode | 0o055)
+            for parent in [folder, *folder.parents]:
+                if "pytest" in str(parent):  # beneath the system's own temporary folder
+                    parent.chmod(parent.stat().st_mode | 0o055)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
