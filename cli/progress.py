@@ -11,8 +11,6 @@ from typing import Self
 
 from rich.console import Console
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from cli.words import classes, dollars, duration, share
@@ -22,6 +20,9 @@ from filters.recovery import recovery
 
 RECOVERED = ("R2", "R3", "R4")
 _LINE_SECONDS = 10.0
+_BAR = 40
+_NAMES = 12
+"""Columns."""
 
 
 class Tally:
@@ -88,7 +89,7 @@ class Progress:
         self._note = ""
         self._last_line = time.monotonic()
         self._live = (
-            Live(get_renderable=self._table, console=self._console, refresh_per_second=4, transient=True)
+            Live(get_renderable=self._shown, console=self._console, refresh_per_second=4, transient=True)
             if self._console.is_terminal
             else None
         )
@@ -155,14 +156,22 @@ class Progress:
             yield "faults", ", ".join(f"{kind.replace('_', ' ')} {count}" for kind, count in tally.faults.items())
         yield "in", duration(tally.seconds)
 
-    def _table(self) -> Table:
-        tally, left = self.tally, self.tally.seconds_left
-        table = Table.grid(padding=(0, 2))
-        ahead = f"{duration(left)} left" if left is not None else "…"
-        bar = ProgressBar(total=max(tally.total, 1), completed=tally.done, width=40)
-        table.add_row(Text(self._title, style="bold"), bar, f"{tally.done:,}/{tally.total:,} · {ahead}")
-        for name, value in self._facts():
-            table.add_row(Text(name, style="dim"), Text(value))
+    def _shown(self) -> Text:
+        """One text and no rich table: that is measured and padded cell by cell, which takes several times as long."""
+        shown = Text(no_wrap=True, overflow="ellipsis")
+        shown.append(self._title, "bold").append("\n").append_text(self._bar()).append(f"  {self._place()}")
+        rows = [(name, Text(value)) for name, value in self._facts()]
         if self._note:
-            table.add_row(Text("last fault", style="dim"), Text(self._note[:100], style="yellow"))
-        return table
+            rows.append(("last fault", Text(self._note[:100], "yellow")))
+        for name, value in rows:
+            shown.append(f"\n{name:{_NAMES}}", "dim").append_text(value)
+        return shown
+
+    def _bar(self) -> Text:
+        filled = _BAR * self.tally.done // max(self.tally.total, 1)
+        return Text.assemble(("━" * filled, "bar.complete"), ("━" * (_BAR - filled), "bar.back"))
+
+    def _place(self) -> str:
+        left = self.tally.seconds_left
+        ahead = f"{duration(left)} left" if left is not None else "…"
+        return f"{self.tally.done:,}/{self.tally.total:,} · {ahead}"
