@@ -197,6 +197,18 @@ def told_apart(
 # -- what is measured ----------------------------------------------------------------------------
 
 
+class WatchedProgress(Progress):
+    """The display is drawn to nowhere, so what it has warned of is kept."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__(title)
+        self.warnings: list[str] = []
+
+    def warned(self, message: str) -> None:
+        self.warnings.append(message)
+        super().warned(message)
+
+
 @dataclass(frozen=True, slots=True)
 class Bench:
     """What `errata collect` opens for a run."""
@@ -207,7 +219,7 @@ class Bench:
     """Answers without delay."""
     store: Store
     kernels: KernelHost
-    progress: Progress
+    progress: WatchedProgress
 
     async def collect(self, run: str, teacher: Teacher, trajectories: int, concurrency: int) -> None:
         config = RunConfig("math", (teacher.name,))
@@ -218,7 +230,9 @@ class Bench:
         solved = self.progress.tally.solved
         await collection.collect(concurrency)
         if self.progress.tally.solved - solved != trajectories:
-            sys.exit(f"{run}: not all were solved: {self.progress.tally.as_json()}")
+            sys.exit(
+                "\n".join([f"{run}: not all were solved: {self.progress.tally.as_json()}", *self.progress.warnings])
+            )
 
     def tasks(self, count: int) -> list[Task]:
         numbers = range(100, 100 + count)
@@ -250,7 +264,7 @@ async def opened(isolation: str) -> AsyncIterator[Bench]:
         environment = await stack.enter_async_context(make_environment("math"))
         kernels = await stack.enter_async_context(KernelHost(isolation))
         stack.enter_context(drawn_to_nowhere())
-        yield Bench(environment, teacher, at_once, store, kernels, stack.enter_context(Progress("bench")))
+        yield Bench(environment, teacher, at_once, store, kernels, stack.enter_context(WatchedProgress("bench")))
 
 
 @contextmanager
