@@ -13,6 +13,12 @@ FIXED = {
     "PYTHONNOUSERSITE": "1",
     "PYTHONUTF8": "1",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    # Nobody sits at a terminal.
+    "TERM": "dumb",
+    "NO_COLOR": "1",
+    "PAGER": "cat",
+    "GIT_PAGER": "cat",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     # One thread each: many kernels share the cores, and sums must not depend on how many there are.
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -30,14 +30,23 @@ ATTEMPTS = 2
 
 
 class ForkProvisioner(WardedProvisioner):
-    """`preload` are the modules that the kernel should find imported."""
+    """`preload` are the modules that the kernel should find imported, `preparation` what it needs to be a session of
+    the host's; without it, it is an IPython kernel like any other.
+    """
 
     def __init__(
-        self, warden: Warden, servers: ForkServers, preload: Sequence[str], log_file: Path, **kwargs: Any
+        self,
+        warden: Warden,
+        servers: ForkServers,
+        preload: Sequence[str],
+        log_file: Path,
+        preparation: Mapping[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(warden, log_file, **kwargs)
         self._servers = servers
         self._preload = preload
+        self._preparation = preparation
         self._folder = log_file.parent
         self._forked: ForkedProcess | None = None
 
@@ -52,6 +61,7 @@ class ForkProvisioner(WardedProvisioner):
             except ServerGoneError:
                 await self._servers.lost(server)
             else:
+                self.prepared = self._preparation is not None
                 return self.connection_info
         if self._servers.isolated:
             raise KernelFault("no isolated kernel could be started: the fork server ended each time it was asked.")
@@ -62,7 +72,7 @@ class ForkProvisioner(WardedProvisioner):
         told = {
             "arguments": self._as_seen(arguments), "work": folder, "environment": environment,
             "folder": str(self._folder), "user": self._given_away(isolation.user()),
-            "limits": asdict(isolation.limits),
+            "limits": asdict(isolation.limits), "preparation": self._preparation,
         }  # fmt: skip
         forked = self._asked(server)
         try:

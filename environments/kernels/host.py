@@ -1,11 +1,10 @@
-"""What all kernels of a run share: a private folder, a warden, a zmq context, and a limit on starts at a time."""
+"""What all kernels of a run share: a private folder, a warden, a zmq context, and who starts and ends them."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import os
-import sysconfig
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,8 +15,11 @@ from typing import TYPE_CHECKING, Self
 
 from environments.faults import KernelFault, UsageError
 from environments.kernels.cell import CellOutput
+from environments.kernels.environment import common_environment
 from environments.kernels.isolation import Isolation, choose_isolation
+from environments.kernels.keeper import Keeper
 from environments.kernels.limits import Limits
+from environments.kernels.preparation import Preparation
 from environments.kernels.session import KernelSession
 from environments.kernels.warden import Warden
 
@@ -36,9 +38,6 @@ LONGEST_MESSAGE = 1 << 20
 
 MESSAGES_AHEAD = 100
 """Messages that may wait in the host's memory for each kernel; each is at most about the output limit long."""
-
-INSIDE = Path(__file__).with_name("inside.py")
-PROJECT = Path(__file__).resolve().parents[2]
 
 
 class KernelHost:
@@ -66,55 +65,55 @@ class KernelHost:
         self._cell_timeout = cell_timeout
         self._output_limit = output_limit
         self._numbers = itertools.count(1)
-        self._starting = asyncio.Semaphore(os.cpu_count() or 1)
         self._sessions: list[KernelSession] = []
         self._leaving = AsyncExitStack()
 
     async def session(self, *, setup: str = "", preload: Sequence[str] = (), seed: int = 0) -> KernelSession:
-        """A started session. `preload` are modules to import (no name is bound), `setup` is code run unseen.
+        """A session whose kernel is on the way; its first cell waits for it.
 
-        Raises `KernelFault`, also when one of these fails: that is never the teacher's doing.
+        `preload` are modules to import (no name is bound), `setup` is code run unseen. Where one of them
+        fails, the first cell's `run` raises `KernelFault`: that is never the teacher's doing.
         """
-        cells = (self._preparation(preload, seed), setup)
+        launch = partial(self._launch, Preparation(self._output_limit, seed, tuple(preload)), setup)
         session = KernelSession(
-            lambda: self._launch(cells, preload), cell_timeout=self._cell_timeout, output_limit=self._output_limit
+            partial(self._keeper.start, launch),
+            self._keeper.end,
+            cell_timeout=self._cell_timeout,
+            output_limit=self._output_limit,
         )
         self._sessions = [*(other for other in self._sessions if not other.closed), session]
-        await session.start()
         return session
 
-    def _preparation(self, preload: Sequence[str], seed: int) -> str:
-        # An editable install puts the whole checkout on every interpreter's path; a plain one stands beside numpy.
-        hidden = None if Path(sysconfig.get_path("purelib")).resolve() == PROJECT else str(PROJECT)
-        arguments = {"limit": self._output_limit, "seed": seed, "preload": tuple(preload), "hidden": hidden}
-        source = f"{INSIDE.read_text('utf-8')}\nprepare(**{arguments!r})"
-        return f"exec(compile({source!r}, '<kernel>', 'exec'), {{'__name__': 'inside'}})"
-
-    async def _launch(self, cells: Sequence[str], preload: Sequence[str]) -> Kernel:
+    async def _launch(self, preparation: Preparation, setup: str) -> Kernel:
         from environments.kernels.kernel import Kernel
 
-        async with self._starting:
-            folder = self._root / str(next(self._numbers))
-            kernel = Kernel(folder, self._confines.places(folder), self._context, self._provision(preload))
-            async with ours(kernel):
-                await kernel.start()
-                for code in filter(None, cells):
-                    await run_unseen(kernel, code)
-            return kernel
+        folder = self._root / str(next(self._numbers))
+        places = self._confines.places(folder)
+        kernel = Kernel(folder, places, self._environment, self._context, self._provision(preparation))
+        async with ours(kernel):
+            await kernel.start()
+            if not kernel.prepared:
+                await run_unseen(kernel, preparation.cell())
+            if setup:
+                await run_unseen(kernel, setup)
+        return kernel
 
-    def _provision(self, preload: Sequence[str]) -> Callable[..., WardedProvisioner]:
+    def _provision(self, preparation: Preparation) -> Callable[..., WardedProvisioner]:
         from environments.kernels.fork_provisioner import ForkProvisioner
         from environments.kernels.provisioner import WardedProvisioner
 
         if not self._forks:
             return partial(WardedProvisioner, self._warden)
-        return partial(ForkProvisioner, self._warden, self._servers, preload)
+        return partial(
+            ForkProvisioner, self._warden, self._servers, preparation.preload, preparation=preparation.told()
+        )
 
     async def __aenter__(self) -> Self:
         import zmq.asyncio
 
         from environments.kernels.forkserver import ForkServers
 
+        self._environment = common_environment(os.environ)
         self._root = private_folder()
         self._warden = Warden(self._root)
         self._leaving.push_async_callback(self._warden.close)
@@ -126,13 +125,16 @@ class KernelHost:
         # Whoever sends more is cut off: the cell is never answered, and ends at its limit.
         self._context.maxmsgsize = LONGEST_MESSAGE + 40 * self._output_limit
         self._leaving.callback(self._context.destroy, linger=0)
+        self._keeper = Keeper()
+        self._leaving.push_async_callback(self._keeper.close)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         async with self._leaving:
-            await asyncio.gather(*(session.close() for session in self._sessions))
+            for session in self._sessions:
+                await session.close()
 
 
 def private_folder() -> Path:

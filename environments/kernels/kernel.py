@@ -3,12 +3,14 @@
 Imported when the first kernel starts, for jupyter_client is slow to import.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import logging
-import os
+import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -19,10 +21,11 @@ from jupyter_client.manager import AsyncKernelManager
 
 from environments.faults import KernelFault
 from environments.kernels.cell import CellOutput
-from environments.kernels.environment import common_environment
+from environments.kernels.exchange import Exchange, Welcome
 from environments.kernels.isolation import Places
 from environments.kernels.provisioner import WardedProvisioner
 from environments.kernels.removal import remove_tree
+from environments.kernels.wire import Ear, Heard, WireSession
 
 Ending: TypeAlias = Literal["done", "timed_out", "died"]
 
@@ -30,8 +33,6 @@ GRACE = 2.0
 """Seconds an interrupted cell has to end, and to show where it was."""
 DRAIN = 0.1
 """Seconds of silence after which a dead kernel has said all it had to say."""
-GARBLED = (AttributeError, KeyError, TypeError, ValueError, RecursionError)
-"""What reading a message raises that is none of Jupyter's."""
 END_OF_INPUT = "\x04"
 """What the kernel turns into EOFError."""
 
@@ -49,6 +50,9 @@ SPEC = KernelSpec(
     language="python",
 )
 
+PORTS = {"shell_port": 1, "iopub_port": 2, "stdin_port": 3, "hb_port": 4, "control_port": 5}
+"""Ends of file names, which jupyter_client would otherwise look for one by one."""
+
 logger = logging.getLogger(__name__)
 # What goes wrong is raised, too: without a handler of the user's nothing is to be printed.
 logger.addHandler(logging.NullHandler())
@@ -61,47 +65,69 @@ class _OneSpec(KernelSpecManager):
         return SPEC
 
 
+class _Manager(AsyncKernelManager):
+    """The stock one, with a connection less: what it would ask by its control socket, we say by signals."""
+
+    def _connect_control_socket(self) -> None:
+        pass
+
+
+SPECS = _OneSpec()
+
+
 class Kernel:
     """A kernel and its folder, which holds its sockets. Started once, closed once."""
 
     def __init__(
-        self, folder: Path, places: Places, context: zmq.asyncio.Context, provision: Callable[..., WardedProvisioner]
+        self,
+        folder: Path,
+        places: Places,
+        environment: Mapping[str, str],
+        context: zmq.asyncio.Context,
+        provision: Callable[..., WardedProvisioner],
     ) -> None:
         self._folder = folder
         self._places = places
+        self._environment = {**environment, **places.environment()}
         self._log_file = folder / "log"
-        self._manager = AsyncKernelManager(
-            kernel_id=folder.name,
-            kernel_spec_manager=_OneSpec(),
-            context=context,
-            transport="ipc",
-            # Both absolute: the stock relative path would be one and the same for every kernel.
-            ip=str(folder / "c"),
-            connection_file=str(folder / "connection.json"),
-            log=logger,
-        )
+        session = WireSession(key=secrets.token_hex().encode(), check_pid=False)
+        # Both paths absolute: the stock relative one would be one and the same for every kernel.
+        shared: dict[str, Any] = {
+            "context": context, "session": session, "log": logger, "transport": "ipc", "ip": str(folder / "c"),
+            "connection_file": str(folder / "connection.json"), **PORTS,
+        }  # fmt: skip
+        self._manager = _Manager(kernel_id=folder.name, kernel_spec_manager=SPECS, **shared)
         self._provisioner = provision(
             log_file=self._log_file, kernel_id=folder.name, kernel_spec=SPEC, parent=self._manager
         )
         self._manager.provisioner = self._provisioner
-        self._client: AsyncKernelClient | None = None
-        self._tasks: list[asyncio.Task[Any]] = []
+        self._client = AsyncKernelClient(
+            shell_channel_class=Ear, iopub_channel_class=Ear, stdin_channel_class=Ear, **shared
+        )
+        self._channels: list[Ear] = []
+        self._death: asyncio.Task[int | None] | None = None
+        self._exchange: Exchange | None = None
+
+    @property
+    def prepared(self) -> bool:
+        """Whether it has come to life as the session that the host expects, and not as any IPython kernel."""
+        return self._provisioner.prepared
 
     async def start(self) -> None:
         """Until the kernel's output is sure to reach us. Raises `EOFError` when it ends before that."""
-        for name in (".", "scratch", "tmp", "ipython"):
-            (self._folder / name).mkdir(mode=0o700, exist_ok=True)
-        environment = common_environment(os.environ) | self._places.environment()
-        await self._manager.start_kernel(cwd=str(self._places.work), env=environment)
-        self._death = self._task(self._provisioner.wait())
-        self._client = self._manager.client(context=self._manager.context)
-        self._client.start_channels(hb=False, control=False)
-        # The first message says that the subscription stands; what is published before it is lost.
-        welcome = self._task(self._client.get_iopub_msg())
-        await asyncio.wait({welcome, self._death}, return_when=asyncio.FIRST_COMPLETED)
+        for place in (self._folder, self._places.work, self._places.temporary, self._places.settings):
+            if place.is_relative_to(self._folder):
+                place.mkdir(mode=0o700)
+        await self._manager.start_kernel(cwd=str(self._places.work), env=self._environment)
+        self._death = asyncio.create_task(self._provisioner.wait())
+        welcome = Welcome()
+        self._listen(self._client.iopub_channel, welcome.hear)
+        self._listen(self._client.shell_channel, lambda heard: self._hear(heard, is_reply=True))
+        self._listen(self._client.stdin_channel, self._refuse_input)
+        await either(welcome.heard, self._death)
         if self._death.done():
             raise EOFError(f"its process ended at once, with status {self._death.result()}")
-        self._task(self._refuse_input())
+        self._client.iopub_channel.hears = self._hear
 
     @property
     def log(self) -> str:
@@ -112,84 +138,74 @@ class Kernel:
 
     async def execute(self, code: str, output: CellOutput, *, limit: float | None, unseen: bool = False) -> Ending:
         """Run a cell for at most `limit` seconds. Unless it is `done`, the kernel is only good to be closed."""
-        cell = asyncio.create_task(self._converse(code, output, unseen))
-        try:
-            ending = await self._ending(cell, output, limit)
-            if ending == "timed_out":
-                await self._manager.interrupt_kernel()
-                await self._ending(cell, output, GRACE)
-            return ending
-        finally:
-            cell.cancel()
-            await asyncio.gather(cell, return_exceptions=True)
-
-    async def close(self) -> None:
-        """Kill it with all its children, and remove its folder."""
-        await self._manager.shutdown_kernel(now=True)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._client is not None:
-            self._client.stop_channels()
-        await asyncio.to_thread(remove_tree, self._folder)
-
-    async def _converse(self, code: str, output: CellOutput, unseen: bool) -> None:
-        """One request, its messages until the kernel is idle again, and the reply, which is sent before that."""
-        assert self._client is not None
-        request: str = self._client.execute(
+        request = self._client.execute(
             code, silent=unseen, store_history=not unseen, allow_stdin=True, stop_on_error=False
         )
-        while not await self._heard_idle(request, output):
-            pass
-        while (reply := await self._client.get_shell_msg())["parent_header"].get("msg_id") != request:
-            pass
-        output.take_reply(reply["content"])
+        self._exchange = exchange = Exchange(request, output)
+        try:
+            ending = await self._ending(exchange, limit)
+            if ending == "timed_out":
+                await self._manager.interrupt_kernel()
+                await self._ending(exchange, GRACE)
+            return ending
+        finally:
+            self._exchange = None
 
-    async def _heard_idle(self, request: str, output: CellOutput) -> bool:
-        assert self._client is not None
-        message = await self._client.get_iopub_msg()
-        # What a thread of an earlier cell printed since bears that cell's name: it is not this one's output.
-        if message["parent_header"].get("msg_id") != request:
-            return False
-        output.take(message["msg_type"], message["content"])
-        return (message["msg_type"], message["content"].get("execution_state")) == ("status", "idle")
+    def kill(self) -> None:
+        """Now, with all its children. It is still to be closed."""
+        self._provisioner.kill_now()
 
-    async def _ending(self, cell: asyncio.Task[None], output: CellOutput, limit: float | None) -> Ending:
-        await asyncio.wait({cell, self._death}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+    async def close(self) -> None:
+        """Kill it, and remove its folder."""
+        self.kill()
+        await self._manager.shutdown_kernel(now=True)
+        if self._death is not None:
+            self._death.cancel()
+            await asyncio.gather(self._death, return_exceptions=True)
+        for channel in self._channels:
+            channel.close()
+        await self._remove_folder()
+
+    def _listen(self, channel: Ear, hears: Callable[[Heard], object]) -> None:
+        channel.listen(hears)
+        self._channels.append(channel)
+
+    def _hear(self, heard: Heard, *, is_reply: bool = False) -> None:
+        if self._exchange is not None:
+            self._exchange.hear(heard, is_reply=is_reply)
+
+    def _refuse_input(self, _: Heard) -> None:
+        """A plain `input()` gets EOFError: nobody is there to type."""
+        self._client.input(END_OF_INPUT)
+
+    async def _ending(self, exchange: Exchange, limit: float | None) -> Ending:
+        assert self._death is not None
+        await either(exchange.over, self._death, seconds=limit)
         if self._death.done():
-            await self._drain(cell, output)
-        if cell.done():
-            return "died" if output.left or lost_its_tongue(cell) else "done"
+            await self._drain(exchange)
+        if exchange.broken is not None:
+            raise KernelFault(f"the connection to a kernel broke: {exchange.broken}") from exchange.broken
+        if exchange.over.done():
+            return "died" if exchange.output.left or exchange.garbled else "done"
         return "died" if self._death.done() else "timed_out"
 
-    async def _drain(self, cell: asyncio.Task[None], output: CellOutput) -> None:
+    async def _drain(self, exchange: Exchange) -> None:
         """Take what a kernel had sent before it died."""
         taken = -1
-        while not cell.done() and taken != output.taken:
-            taken = output.taken
-            await asyncio.wait({cell}, timeout=DRAIN)
+        while not exchange.over.done() and taken != exchange.output.taken:
+            taken = exchange.output.taken
+            await asyncio.wait({exchange.over}, timeout=DRAIN)
 
-    async def _refuse_input(self) -> None:
-        """A plain `input()` gets EOFError: nobody is there to type."""
-        assert self._client is not None
-        while True:
-            # The code can send what it likes, and is answered all the same.
-            with contextlib.suppress(*GARBLED):
-                await self._client.get_stdin_msg()
-            self._client.input(END_OF_INPUT)
-
-    def _task(self, work: Any) -> asyncio.Task[Any]:
-        task = asyncio.create_task(work)
-        self._tasks.append(task)
-        return task
+    async def _remove_folder(self) -> None:
+        """In a thread only when there is anything in it that could take its time."""
+        with contextlib.suppress(OSError):
+            self._log_file.unlink(missing_ok=True)
+            for place in (self._places.work, self._places.temporary, self._places.settings, self._folder):
+                if place.is_relative_to(self._folder):
+                    place.rmdir()
+            return
+        await asyncio.to_thread(remove_tree, self._folder)
 
 
-def lost_its_tongue(cell: asyncio.Task[None]) -> bool:
-    """Whether a conversation ended in what is no message of Jupyter's: the code has laid hands on the kernel."""
-    try:
-        cell.result()
-    except GARBLED:
-        return True
-    except zmq.ZMQError as error:
-        raise KernelFault(f"the connection to a kernel broke: {error}") from error
-    return False
+async def either(*futures: asyncio.Future[Any], seconds: float | None = None) -> None:
+    await asyncio.wait(futures, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

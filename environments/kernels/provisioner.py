@@ -24,6 +24,9 @@ POLL = 0.1
 class WardedProvisioner(LocalProvisioner):
     """A child process in a session of its own. When it ends, by itself or killed, its whole group ends with it."""
 
+    prepared = False
+    """Whether what it launched is the session that the host expects, or has still to be made one."""
+
     def __init__(self, warden: Warden, log_file: Path, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._warden = warden
@@ -49,8 +52,12 @@ class WardedProvisioner(LocalProvisioner):
     async def wait(self) -> int | None:
         return await self._reaped(POLL)
 
-    async def kill(self, restart: bool = False) -> None:
+    def kill_now(self) -> None:
+        """Without a wait for its end."""
         self._signal_group(signal.SIGKILL)
+
+    async def kill(self, restart: bool = False) -> None:
+        self.kill_now()
         await self._reaped(REAP)
 
     async def terminate(self, restart: bool = False) -> None:

@@ -30,8 +30,7 @@ def frames(kind, content, *, parent=now['header'], metadata={}, header=None, sig
 def publish(kind, content, **rest):
     deliver([b'topic', *frames(kind, content, **rest)])
 def answer(kind, content, **rest):
-    manager = kernel.shell_channel_thread.manager
-    manager.get_subshell_to_shell_channel_socket(None).send_multipart([*ident, *frames(kind, content, **rest)])
+    kernel.shell_stream.send_multipart([*ident, *frames(kind, content, **rest)])
 def deliver(frames):
     kernel.iopub_socket.send_multipart(frames)
 def ask(content, kind='input_request', **rest):

@@ -1,7 +1,9 @@
-"""What the attacks on isolated kernels run in: each level of isolation in turn, and decoys planted around it."""
+"""What kernels' tests run in: the attacks at each level of isolation in turn, with decoys planted around it."""
 
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -10,6 +12,13 @@ from environments.kernels import KernelHost, KernelSession
 from environments.kernels.isolation import LEVELS
 from tests.environments.attacks import assert_goes_on, working
 from tests.environments.attacks_decoys import SECRET, Decoys, planted
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder that can hold kernels, of whose sockets the paths may not be long."""
+    with tempfile.TemporaryDirectory(prefix="kernels-") as folder:
+        yield Path(folder).resolve()
 
 
 @pytest.fixture(scope="session")

@@ -52,7 +52,7 @@ STALLS = {
         "import sys, threading\nsys.setswitchinterval(1e6)\n"
         "def spin():\n    while True: pass\nthreading.Thread(target=spin).start()\nwhile True: pass"
     ),
-    "a kernel without its output": f"get_ipython().kernel.iopub_thread.stop()\n{LOOP}",
+    "a kernel without its output": f"get_ipython().kernel.iopub_socket.socket.close(0)\n{LOOP}",
     "a pipe that nobody reads": "hears, tells = os.pipe()\nwhile True: os.write(tells, bytes(4096))",
     "a hook that never returns": (
         "import sys\nclass Finder:\n    def find_spec(self, *_):\n        while True: pass\n"

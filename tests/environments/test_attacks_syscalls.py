@@ -14,11 +14,18 @@ WORLDS = {
     "shared memory": 0x08000000, "a host name": 0x04000000, "cgroups": 0x02000000, "clocks": 0x80,
 }  # fmt: skip
 
+# A bare call leaves the interpreter as it is: a child asked to yield to a thread that it lacks would wait for ever.
 CHILD = """
-import struct
+import struct, sys
 def bear(*arguments):
-    pid = call(*arguments)
-    if pid == 0: os._exit(0)
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    time.sleep(2 * usual)
+    try:
+        pid = call(*arguments)
+        if pid == 0: os._exit(0)
+    finally:
+        sys.setswitchinterval(usual)
     os.waitpid(pid, 0)
 """
 

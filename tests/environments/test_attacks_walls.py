@@ -51,8 +51,9 @@ async def test_a_kernel_whose_servers_are_killed_has_its_walls_or_is_none(
 ) -> None:
     async with KernelHost(level, cell_timeout=20) as host:
         killer.start()
+        session = await host.session(setup=decoys.inside)
         try:
-            session = await host.session(setup=decoys.inside)
+            await session.run("'started'")
         except KernelFault:
             return
         finally:

@@ -32,7 +32,7 @@ def begin(size):
 """
 
 WRECKED = {
-    "its output closed": "kernel.iopub_thread.close()",
+    "its output closed": "kernel.iopub_socket.socket.close(0)",
     "its sockets closed": (
         "import gc, zmq\nfor thing in gc.get_objects():\n"
         "    if isinstance(thing, zmq.Socket) and thing.type in (zmq.ROUTER, zmq.XPUB, zmq.PUB): thing.close(0)"

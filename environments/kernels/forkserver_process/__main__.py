@@ -1,8 +1,8 @@
 """Imports once what every kernel needs, then forks a kernel whenever it is asked for one.
 
 Run as `python -m environments.kernels.forkserver_process FD LEVEL FOLDER MODULE…`, FD being a Unix socket
-of packets, LEVEL one of isolation, FOLDER the run's. Where the walls are namespaces, what is imported is
-imported behind them.
+of packets, LEVEL one of isolation, FOLDER the run's. Where the walls are namespaces, what a run wants
+preloaded is imported behind them.
 
 No secret is in here, and none comes in: what a kernel is told is read after the fork.
 """
@@ -21,6 +21,7 @@ from typing import Any
 
 from environments.kernels.forkserver_process.kernel import become_kernel
 from environments.kernels.forkserver_process.server import serve
+from environments.kernels.forkserver_process.template import Template
 from environments.kernels.forkserver_process.walls import LEVELS, Walls
 from environments.kernels.forkserver_process.warming import warm_up
 
@@ -28,8 +29,9 @@ FORK_SAFE = {"jemalloc_bg_thd"}
 """Native threads that may be lost: pyarrow's allocator is prepared for a fork, and does without its own after one."""
 
 EAGER = (
-    "ipykernel.kernelapp ipykernel.zmqshell ipykernel.debugger tornado.platform.asyncio faulthandler numpy "
+    "ipykernel.kernelapp ipykernel.zmqshell ipykernel.debugger tornado.platform.asyncio faulthandler numpy.random "
     "IPython.core.completerlib IPython.core.debugger IPython.core.oinspect IPython.extensions.storemagic "
+    "IPython.core.logger "
     # What IPython imports only when a cell fails:
     "stack_data executing._pytest_utils pure_eval pygments.formatters.terminal256 pygments.styles"
 )
@@ -42,13 +44,14 @@ def main(descriptor: int, level: str, run: str, preload: Sequence[str]) -> None:
     walls = raised(level, Path(run))
     import_all(preload)
     warm_up()
+    template = Template()
     forget_ourselves()
     refuse_what_a_fork_would_break(descriptor)
     # A collection in a kernel would write to all that was made here, and so copy it.
     gc.collect()
     gc.freeze()
     if serve(socket.socket(fileno=descriptor), walls):
-        become_kernel(walls)
+        become_kernel(walls, template)
 
 
 def leave_project() -> None:

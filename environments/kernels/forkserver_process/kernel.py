@@ -6,18 +6,21 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from environments.kernels.forkserver_process.server import CHANNEL, say
+from environments.kernels.forkserver_process.template import Template
 from environments.kernels.forkserver_process.walls import Inmate, Walls
 
 LONGEST_REQUEST = 1 << 20
+LONGEST_TROUBLE = 800
+"""Characters of an error that the host is told."""
 
 
-def become_kernel(walls: Walls) -> None:
+def become_kernel(walls: Walls, template: Template) -> None:
     """Be what the host says: `arguments` of ipykernel's launcher, `environment`, where to `work`, and as whom."""
     say(CHANNEL, "born")
     told = json.loads(os.read(CHANNEL, LONGEST_REQUEST) or "null")
@@ -33,24 +36,49 @@ def become_kernel(walls: Walls) -> None:
     os.chdir(told["work"])
     time.tzset()
     tempfile.tempdir = None
-    sys.modules["numpy"].random.seed()
-    run_kernel(told["arguments"], walls)
+    sys.argv = [launcher(), *told["arguments"]]
+    if told["preparation"] is None:
+        run_any_kernel(walls)
+    else:
+        run_session(walls, template, told["preparation"])
 
 
-def run_kernel(arguments: Sequence[str], walls: Walls) -> None:
+def run_session(walls: Walls, template: Template, preparation: Mapping[str, Any]) -> None:
+    try:
+        template.bind(sys.argv[sys.argv.index("-f") + 1])
+        walls.shut()
+        template.open(preparation)
+    except Exception as error:  # noqa: BLE001  # the host tells of it, whatever it is
+        say(CHANNEL, f"{type(error).__name__}: {error}"[:LONGEST_TROUBLE])
+        os._exit(1)
+    say(CHANNEL, "ready")
+    os.close(CHANNEL)
+    template.serve()
+
+
+def run_any_kernel(walls: Walls) -> None:
+    """As ipykernel's own launcher does, for whoever wants a kernel with all that belongs to it."""
     import ipykernel.kernelapp
 
-    module: Any = ipykernel.kernelapp
-    sys.argv = [str(Path(module.__file__).parent.with_name("ipykernel_launcher.py")), *arguments]
+    kernelapp: Any = ipykernel.kernelapp
+    sys.modules["numpy"].random.seed()
+    for made_by_template in (kernelapp.IPKernelApp, kernelapp.IPythonKernel, kernelapp.ZMQInteractiveShell):
+        made_by_template.clear_instance()
     # 1, the parent that never ends, spares the thread that would look whether it has; it dies with it.
-    app = module.IPKernelApp.instance(parent_handle=1)
-    module.IOPubThread = without_pipe(module.IOPubThread)
+    app = kernelapp.IPKernelApp.instance(parent_handle=1)
+    kernelapp.IOPubThread = without_pipe(kernelapp.IOPubThread)
     with no_list_of_modules():
         app.initialize()
     walls.shut()
     say(CHANNEL, "ready")
     os.close(CHANNEL)
     app.start()
+
+
+def launcher() -> str:
+    import ipykernel
+
+    return str(Path(ipykernel.__file__).parent.with_name("ipykernel_launcher.py"))
 
 
 def without_pipe(thread: Any) -> Callable[..., Any]:
