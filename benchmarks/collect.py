@@ -8,7 +8,7 @@ is not counted as ours, though it takes its share of the machine.
 
 A run is measured from its first write to its last outcome, so it holds the burst at the start, in which all kernels
 are wanted at once, and the last round, which gets emptier; the fork server stands before. What kernels cost is told
-apart into start and end, which sessions that run no cell have cost before, and cells, which is what remains.
+apart into start and end, which sessions that run an empty cell have cost before, and cells, which is what remains.
 `benchmarks/cpu.py` says how CPU is attributed.
 """
 
@@ -187,7 +187,7 @@ async def spent() -> AsyncIterator[Spent]:
 def told_apart(
     busy: Mapping[str, float], trajectories: int, idle: Mapping[str, float], sessions: int
 ) -> dict[str, float]:
-    """Milliseconds a trajectory by part; the kernels' in two, by what sessions that ran no cell have taken."""
+    """Milliseconds a trajectory by part; the kernels' in two, by what sessions that ran an empty cell have taken."""
     found = {part: 1_000 * seconds / trajectories for part, seconds in busy.items()}
     kernels = found.pop(KERNELS, 0.0)
     start = min(1_000 * idle.get(KERNELS, 0.0) / sessions, kernels)
@@ -239,11 +239,11 @@ class Bench:
         return [self.environment.task(Row(task_row(n), "generated")) for n in numbers]
 
     async def sessions(self, count: int) -> None:
-        """Start and end as many sessions as are to be alive at a time, and run no cell in them."""
+        """Start and end as many sessions as are to be alive at a time, with an empty cell to know that they are."""
 
         async def session() -> None:
-            async with await self.kernels.session(preload=self.environment.preload):
-                return
+            async with await self.kernels.session(preload=self.environment.preload) as session:
+                await session.run("")
 
         await asyncio.gather(*(session() for _ in range(count)))
 

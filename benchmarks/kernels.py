@@ -18,9 +18,11 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import psutil
+from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 
@@ -39,7 +41,12 @@ Run: TypeAlias = Callable[[str], Awaitable[Any]]
 Start: TypeAlias = Callable[[], AbstractAsyncContextManager[Run]]
 Pair: TypeAlias = tuple[float, float]
 """Ours and the other's."""
+Timed: TypeAlias = Callable[[], Awaitable[float]]
+Stop: TypeAlias = Callable[["Plain"], Awaitable[float]]
+"""Seconds until a kernel that was stopped goes on."""
 
+LIMIT = 0.3
+"""Seconds that a loop may take until it is stopped."""
 
 KERNELS = 8, 32
 """At which numbers of live kernels memory is measured."""
@@ -49,7 +56,7 @@ KERNELS = 8, 32
 class Sizes:
     starts: int
     trips: int
-    interrupts: int
+    stops: int
 
 
 class Specs(KernelSpecManager):
@@ -66,8 +73,19 @@ class ForkedSpecs(Specs):
     metadata = {"kernel_provisioner": {"provisioner_name": "errata-fork", "config": {"preload": [*MODULES]}}}  # noqa: RUF012
 
 
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A kernel as any Jupyter user has one."""
+
+    manager: AsyncKernelManager
+    client: AsyncKernelClient
+
+    async def run(self, code: str) -> None:
+        await self.client.execute_interactive(code, output_hook=lambda message: None)
+
+
 @asynccontextmanager
-async def plain(specs: type[Specs] = Specs) -> AsyncIterator[tuple[AsyncKernelManager, Run]]:
+async def plain(specs: type[Specs] = Specs) -> AsyncIterator[Plain]:
     manager = AsyncKernelManager(kernel_spec_manager=specs())
     # It warns on stderr that TCP can be listened to.
     await manager.start_kernel(stderr=subprocess.DEVNULL)
@@ -75,7 +93,7 @@ async def plain(specs: type[Specs] = Specs) -> AsyncIterator[tuple[AsyncKernelMa
     client.start_channels()
     await client.wait_for_ready()
     try:
-        yield manager, lambda code: client.execute_interactive(code, output_hook=lambda message: None)
+        yield Plain(manager, client)
     finally:
         client.stop_channels()
         await manager.shutdown_kernel(now=True)
@@ -83,8 +101,8 @@ async def plain(specs: type[Specs] = Specs) -> AsyncIterator[tuple[AsyncKernelMa
 
 @asynccontextmanager
 async def stock() -> AsyncIterator[Run]:
-    async with plain() as (_, run):
-        yield run
+    async with plain() as kernel:
+        yield kernel.run
 
 
 async def main() -> None:
@@ -123,8 +141,15 @@ async def measure(sizes: Sizes, level: str) -> dict[str, dict[str, Any]]:
         wall, cpu = await trips(isolated, sizes.trips)
         found["round trip of x = 1, isolated"] = wall, "ms"
         found["CPU of all processes for that, isolated"] = cpu, "ms"
-    found["interrupt to next result"] = (await interrupts(sizes.interrupts), "ms")
-    found["restart to next result"] = (await restarts(sizes.interrupts), "ms")
+        for name, last_words, stop in (
+            ("a cell at its limit, to the next result, isolated, beside interrupt", "while True: pass", interrupted),
+            ("a kernel's death, to the next result, isolated, beside restart", "import os; os._exit(1)", restarted),
+        ):
+            found[name] = await stops(host, last_words, stop, sizes.stops), "ms"
+    for name, stop in (("interrupt", interrupted), ("restart", restarted)):
+        async with plain(ForkedSpecs) as forked, plain() as unforked:
+            taken = await in_turns(partial(stop, forked), partial(stop, unforked), sizes.stops)
+            found[f"{name} to next result, both through a plain manager"] = taken, "ms"
     return {
         name: {"ours": ours, "other": other, "ratio": ours / other, "unit": unit}
         for name, ((ours, other), unit) in found.items()
@@ -171,11 +196,12 @@ async def memory(start: Start) -> list[Pair]:
     async with AsyncExitStack() as stack:
         live = 0
         for count in KERNELS:
-            runs = await asyncio.gather(*(stack.enter_async_context(start()) for _ in range(live, count)))
-            live = count
-            for run in runs:
+            for _ in range(live, count):
+                # One by one: stock kernels that start at once take each other's ports, and are then waited for.
+                run = await stack.enter_async_context(start())
                 for cell in CELLS:
                     await run(cell)
+            live = count
             found.append(_memory(before, count))
     return found
 
@@ -206,33 +232,46 @@ async def trips(forked: Start, times: int) -> tuple[Pair, Pair]:
     return (wall, other_wall), (cpu, other_cpu)
 
 
-async def interrupts(times: int) -> Pair:
-    """A loop interrupted, to the result of the cell after it; both through a plain manager."""
-    async with plain(ForkedSpecs) as ours, plain() as other:
-        taken: dict[str, list[float]] = {"ours": [], "other": []}
-        for _ in range(times):
-            for name, (manager, run) in (("ours", ours), ("other", other)):
-                cell = asyncio.ensure_future(run("while True: pass"))
-                await asyncio.sleep(0.3)
-                began = time.perf_counter()
-                await manager.interrupt_kernel()
-                await cell
-                await run("1 + 1")
-                taken[name].append(_ms(time.perf_counter() - began))
-    return statistics.median(taken["ours"]), statistics.median(taken["other"])
+async def stops(host: KernelHost, last_words: str, stop: Stop, times: int) -> Pair:
+    """Milliseconds until a session goes on, after a cell that its kernel does not survive."""
+    async with await host.session(preload=MODULES) as session, plain() as other:
+        await session.run(IMPORT)
+
+        async def ours() -> float:
+            began = time.perf_counter()
+            result = await session.run(last_words, timeout=LIMIT)
+            await session.run(IMPORT)
+            return time.perf_counter() - began - (LIMIT if result.timed_out else 0.0)
+
+        return await in_turns(ours, partial(stop, other), times)
 
 
-async def restarts(times: int) -> Pair:
-    """A kernel with the modules imported, restarted, to their import in the new one; both through a plain manager."""
-    async with plain(ForkedSpecs) as ours, plain() as other:
-        taken: dict[str, list[float]] = {"ours": [], "other": []}
-        for _ in range(times):
-            for name, (manager, run) in (("ours", ours), ("other", other)):
-                began = time.perf_counter()
-                await manager.restart_kernel(now=True)
-                await run(IMPORT)
-                taken[name].append(_ms(time.perf_counter() - began))
-    return statistics.median(taken["ours"]), statistics.median(taken["other"])
+async def in_turns(ours: Timed, other: Timed, times: int) -> Pair:
+    """Their medians in milliseconds."""
+    found = [(await ours(), await other()) for _ in range(times)]
+    (one, another) = (statistics.median(taken) for taken in zip(*found, strict=True))
+    return _ms(one), _ms(another)
+
+
+async def interrupted(kernel: Plain) -> float:
+    """Seconds from a loop's interrupt to the result of the cell after it."""
+    cell = asyncio.ensure_future(kernel.run("while True: pass"))
+    await asyncio.sleep(LIMIT)
+    began = time.perf_counter()
+    await kernel.manager.interrupt_kernel()
+    await cell
+    await kernel.run(IMPORT)
+    return time.perf_counter() - began
+
+
+async def restarted(kernel: Plain) -> float:
+    """Seconds from a kernel's end to the modules' import in the next."""
+    began = time.perf_counter()
+    await kernel.manager.restart_kernel(now=True)
+    # Without it a client may wait for ever for what was published before it was connected.
+    await kernel.client.wait_for_ready()
+    await kernel.run(IMPORT)
+    return time.perf_counter() - began
 
 
 def _ms(seconds: float) -> float:
