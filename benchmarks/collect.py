@@ -64,7 +64,7 @@ MODULES = {
     **dict.fromkeys(("collectors.teachers", "openai", "httpx2", "httpcore2", "h11", "anyio", "aiohttp"), CLIENT),
     **dict.fromkeys(("environments.kernels", "jupyter_client", "jupyter_core", "traitlets", "zmq"), KERNELS),
     "environments.graders": GRADING,
-    **dict.fromkeys(("store", "sqlalchemy", "aiosqlite"), STORE),
+    **dict.fromkeys(("store", "sqlalchemy"), STORE),
 }
 THREADS = {
     "store writer": STORE,

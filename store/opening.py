@@ -14,10 +14,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, event, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from environments.faults import ErrataError, StoreFault, UsageError
 
@@ -46,20 +45,20 @@ class Engines:
         is_file = self.url.get_backend_name() == "sqlite" and self.url.database
         return Path(str(self.url.database)) if is_file else None
 
-    async def prepare(self, *, create: bool) -> None:
+    def prepare(self, *, create: bool) -> None:
         """Make the tables or migrate them. Refuses what is not an Errata store."""
         if self.file:
             _look(self.file, create)
         with explained(self.address):
-            async with self.reader.connect() as connection:
-                if await connection.run_sync(_version, self.address) == HEAD:
+            with self.reader.connect() as connection:
+                if _version(connection, self.address) == HEAD:
                     return
-            async with self.writer.begin() as connection:
-                await connection.run_sync(_migrate, self.address)
+            with self.writer.begin() as connection:
+                _migrate(connection, self.address)
 
-    async def dispose(self) -> None:
-        await self.reader.dispose()
-        await self.writer.dispose()
+    def dispose(self) -> None:
+        self.reader.dispose()
+        self.writer.dispose()
 
 
 def _look(file: Path, create: bool) -> None:
@@ -104,16 +103,16 @@ def _parse(address: str) -> URL:
     if backend == "sqlite":
         if not url.database or url.database == ":memory:":
             raise UsageError("a store in memory would lose what was paid for: give sqlite:///file.db.")
-        return url.set(drivername="sqlite+aiosqlite")
+        return url.set(drivername="sqlite+pysqlite")
     if backend == "postgresql":
         return url.set(drivername="postgresql+psycopg")
     raise UsageError(f"'{backend}' stores are not supported: give sqlite:///file.db or postgresql://… .")
 
 
-def _sqlite(url: URL, begin: str) -> AsyncEngine:
-    engine = create_async_engine(url, connect_args={"timeout": _BUSY_SECONDS})
+def _sqlite(url: URL, begin: str) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
 
-    @event.listens_for(engine.sync_engine, "connect")
+    @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: object) -> None:
         # The driver must not open transactions of its own: savepoints would fall outside them.
         connection.isolation_level = None
@@ -122,16 +121,16 @@ def _sqlite(url: URL, begin: str) -> AsyncEngine:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
 
     return engine
 
 
-def _server(url: URL) -> AsyncEngine:
+def _server(url: URL) -> Engine:
     try:
-        return create_async_engine(url, pool_pre_ping=True)
+        return create_engine(url, pool_pre_ping=True)
     except ModuleNotFoundError as error:
         needed = f"a {url.get_backend_name()} store needs {error.name}: pip install 'errata[postgres]'."
         raise UsageError(needed) from error

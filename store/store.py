@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -41,9 +42,11 @@ class Store:
         return await self._writer.write(job)
 
     async def read(self, query: Executable) -> Sequence[RowMapping]:
-        with explained(self.address):
-            async with self._engines.reader.connect() as connection:
-                return (await connection.execute(query)).mappings().all()
+        return await asyncio.to_thread(self._read, query)
+
+    def _read(self, query: Executable) -> Sequence[RowMapping]:
+        with explained(self.address), self._engines.reader.connect() as connection:
+            return connection.execute(query).mappings().all()
 
 
 @asynccontextmanager
@@ -54,8 +57,8 @@ async def open_store(address: str, *, create: bool = False) -> AsyncIterator[Sto
     """
     engines = Engines(address)
     try:
-        await engines.prepare(create=create)
+        await asyncio.to_thread(engines.prepare, create=create)
         async with Writer(engines.writer, engines.address) as writer:
             yield Store(engines, writer)
     finally:
-        await engines.dispose()
+        engines.dispose()

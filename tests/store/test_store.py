@@ -170,7 +170,7 @@ async def test_concurrent_writes_share_commits(address: str) -> None:
             nonlocal commits
             commits += 1
 
-        event.listen(store._engines.writer.sync_engine, "commit", count)
+        event.listen(store._engines.writer, "commit", count)
         now = datetime.now(UTC)
         await asyncio.gather(*(log.call(Call(0, now, 0.1, "server", 500, None, "id", "m")) for _ in range(200)))
         assert len(await store.read(select(CallRow.id))) == 200
