@@ -55,7 +55,8 @@ class Exchange:
             self._reply = content
         else:
             self.output.take(kind, content)
-            self._idle = (kind, content.get("execution_state")) == ("status", "idle")
+            # A thread that the cell has left running may print on, after this and before the reply.
+            self._idle |= (kind, content.get("execution_state")) == ("status", "idle")
         if self._idle and self._reply is not None:
             self.output.take_reply(self._reply)
             self._end()

@@ -11,14 +11,16 @@ import inspect
 import json
 import os
 import random
+import subprocess
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import zmq
-from ipykernel.iostream import OutStream
+from ipykernel import iostream
 from IPython import get_ipython
 from jupyter_client.jsonutil import json_default
 
@@ -54,8 +56,7 @@ def tame(shell: Any) -> None:
     kernel = shell.kernel
     shell.display_formatter.active_types = ["text/plain"]
     shell.compile.get_code_name = lambda raw_code, code, number: of_no_module(f"<cell {number}>")
-    # `!command` would want a terminal of its own, which behind walls there is none of.
-    shell.system = shell.system_raw
+    shell.system = partial(system, shell)
     # Nobody reads these: an echo of the code, and that it has begun.
     kernel._publish_execute_input = lambda code, parent, execution_count: None
     publish_status = kernel._publish_status
@@ -71,6 +72,30 @@ def tame(shell: Any) -> None:
     }
     # IPython's advice on `sys.exit()` is for people at a terminal.
     warnings.filterwarnings("ignore", message="To exit: use")
+
+
+def system(shell: Any, command: str) -> None:
+    """`!command`. The stock one would want a terminal of its own, which behind walls there is none of."""
+    if all(isinstance(stream, iostream.OutStream) for stream in (sys.stdout, sys.stderr)):
+        shell.system_raw(command)
+        return
+    # Where the cell has redirected either, the text is to go there.
+    ended = subprocess.run(  # noqa: S602  # that is what `!` is
+        shell.var_expand(command, depth=2), shell=True, check=False, capture_output=True, text=True, errors="replace"
+    )
+    sys.stdout.write(ended.stdout)
+    sys.stderr.write(ended.stderr)
+    shell.user_ns["_exit_code"] = ended.returncode
+
+
+def let_signals_wake(loop: Any) -> None:
+    """Tornado's event loop, asleep, would not hear of what a signal's handler asks of it: awaiting would go on."""
+
+    def add_callback(callback: Callable[..., object], *arguments: Any, **named: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed, as in the stock one
+            loop.asyncio_loop.call_soon_threadsafe(loop._run_callback, partial(callback, *arguments, **named))
+
+    loop.add_callback = add_callback
 
 
 def of_no_module(cell: str) -> str:
@@ -143,8 +168,9 @@ def prepare(*, limit: int, seed: int, preload: Sequence[str], hidden: str | None
     """All of it, from within the kernel's first cell."""
     shell: Any = get_ipython()
     wait_for_slow_readers(shell.kernel.iopub_thread)
+    let_signals_wake(shell.kernel.io_loop)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, OutStream):
+        if isinstance(stream, iostream.OutStream):
             stream.close()  # type: ignore[no-untyped-call]
     # IPython asks every child process for colours, which would reach the teacher as escape codes.
     for name in ("FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "JPY_PARENT_PID"):

@@ -55,7 +55,10 @@ class Keeper:
         self._closed = True
         for birth in [*self._births]:
             self.end(birth)
-        await asyncio.gather(*self._burials)
+        if self._burials:
+            done, _ = await asyncio.wait(self._burials)
+            for burial in done:
+                burial.result()
 
     def _drop_failed(self, birth: Birth) -> None:
         if birth.cancelled() or birth.exception() is not None:

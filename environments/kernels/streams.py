@@ -13,7 +13,6 @@ import fcntl
 import os
 import select
 import signal
-import struct
 import sys
 import termios
 import threading
@@ -34,6 +33,8 @@ PIPE = 1 << 16
 """Bytes that a pipe holds."""
 
 NO_PIPE = -1
+NOTHING = bytes(4)
+"""Written, as a system call says how much."""
 
 
 class OutStream(iostream.OutStream):
@@ -56,15 +57,16 @@ class OutStream(iostream.OutStream):
         self._parts: list[str] = []
         self._held, self._sent = 0, 0.0
         self._parent: Any = None
-        self._pipe, self._process = NO_PIPE, os.getpid()
+        self.reader, self._pipe, self._process = NO_PIPE, NO_PIPE, os.getpid()
+        self._line, self._begins_line = "", True
 
     def open(self, number: int) -> None:
         """Take the place of a descriptor. Until now whatever stood there could be a file of ours."""
         self._process = os.getpid()
-        self._original_stdstream_copy = os.dup(0)
-        reader, self._pipe = os.pipe()
+        self._original_stdstream_copy = number  # what `fileno` gives
+        self.reader, self._pipe = os.pipe()
         os.dup2(self._pipe, number)
-        self._feeder.serve(reader, self)
+        self._feeder.serve(self)
 
     # -- as any stream
 
@@ -78,11 +80,15 @@ class OutStream(iostream.OutStream):
     def write(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text)}")
-        if os.getpid() != self._process:
-            return os.write(self._pipe, text.encode("utf-8", "backslashreplace"))  # a forked child has no other way
-        if self._closed:
+        if self.is_in_child:
+            self._pass_on(text)
+        elif self._closed:
             raise ValueError("I/O operation on closed file")
-        self.take(text)
+        else:
+            if self._begins_line:
+                self._feeder.drain(self)
+            self._begins_line = text.endswith("\n")
+            self.take(text)
         return len(text)
 
     def writelines(self, lines: Any) -> None:
@@ -90,9 +96,24 @@ class OutStream(iostream.OutStream):
             self.write(line)
 
     def flush(self) -> None:
-        if self._parts and os.getpid() == self._process:
-            with self._lock:
-                self._send()
+        if self.is_in_child:
+            self._pass_on("", whole=False)
+            return
+        self._feeder.drain(self)
+        with self._lock:
+            self._send()
+
+    # -- as a forked child's, which has no other way than the pipe
+
+    @property
+    def is_in_child(self) -> bool:
+        return os.getpid() != self._process
+
+    def _pass_on(self, text: str, *, whole: bool = True) -> None:
+        """By lines, so that they do not mix with others'."""
+        end = (self._line + text).rfind("\n") + 1 if whole else None
+        ready, self._line = (self._line + text)[:end], (self._line + text)[end:] if whole else ""
+        os.write(self._pipe, ready.encode("utf-8", "backslashreplace"))
 
     # -- as a cell's
 
@@ -103,7 +124,7 @@ class OutStream(iostream.OutStream):
     def settle(self) -> None:
         """Send all, what is still on its way through the pipe too."""
         self._closed = False
-        self._feeder.drain(self)
+        self._feeder.drain(self, to_the_end=True)
         self.flush()
 
     def take(self, text: str) -> None:
@@ -121,12 +142,11 @@ class OutStream(iostream.OutStream):
             self._held += len(text)
             if self._held > ENOUGH:
                 self._send()
-            elif text.endswith("\n"):
-                if monotonic() - self._sent > INTERVAL:
-                    self._send()
-                    sleep(0.002)  # handed to zmq's thread, but perhaps not yet to the system
-                else:
-                    self._feeder.remind()
+            elif text.endswith("\n") and monotonic() - self._sent > INTERVAL:
+                self._send()
+                sleep(0.002)  # handed to zmq's thread, but perhaps not yet to the system
+            else:
+                self._feeder.remind()
 
     def _send(self) -> None:
         if self._parts:
@@ -141,12 +161,13 @@ class Feeder:
 
     def __init__(self) -> None:
         self._served: dict[int, tuple[OutStream, codecs.IncrementalDecoder]] = {}
-        self._lock = threading.Lock()
+        # A signal's handler may print while its own thread is at it.
+        self._lock = threading.RLock()
         self._due: float | None = None
         self._bell = NO_PIPE
 
-    def serve(self, reader: int, stream: OutStream) -> None:
-        self._served[reader] = stream, codecs.getincrementaldecoder("utf-8")("replace")
+    def serve(self, stream: OutStream) -> None:
+        self._served[stream.reader] = stream, codecs.getincrementaldecoder("utf-8")("replace")
 
     def start(self) -> None:
         ear, self._bell = os.pipe()
@@ -162,14 +183,20 @@ class Feeder:
             with contextlib.suppress(OSError):
                 os.write(self._bell, b"!")
 
-    def drain(self, stream: OutStream) -> None:
-        """Take what has been written to the stream's descriptor until now, and no more: others may go on writing."""
-        for reader, (served, _) in self._served.items():
-            if served is stream:
-                with self._lock, contextlib.suppress(OSError):
-                    (waiting,) = struct.unpack("i", fcntl.ioctl(reader, termios.FIONREAD, bytes(4)))
-                    if waiting:
-                        self._feed(reader, waiting)
+    def drain(self, stream: OutStream, *, to_the_end: bool = False) -> None:
+        """Take what has been written to the stream's descriptor until now, and no more: others may go on writing.
+
+        At the end, half a character that it ends with is none.
+        """
+        with self._lock:
+            try:
+                waiting = fcntl.ioctl(stream.reader, termios.FIONREAD, NOTHING)
+                if waiting != NOTHING:
+                    self._feed(stream.reader, int.from_bytes(waiting, sys.byteorder))
+            except (OSError, ValueError):
+                return  # code has closed it, or it is not open yet
+            if to_the_end and (text := self._served[stream.reader][1].decode(b"", final=True)):
+                stream.take(text)
 
     def _run(self, ear: int) -> None:
         poll = select.poll()
@@ -177,7 +204,7 @@ class Feeder:
             poll.register(descriptor, select.POLLIN)
         while True:
             due = self._due
-            for descriptor, _ in poll.poll(None if due is None else 1_000 * (due - monotonic())):
+            for descriptor, _ in poll.poll(None if due is None else max(0, 1_000 * (due - monotonic()))):
                 if descriptor == ear:
                     os.read(ear, 1)
                 elif not self._forward(descriptor):
@@ -236,7 +263,14 @@ class Streams:
             stream.begin(self._shell.parent_header)
 
     def _settle(self) -> None:
-        """See that a cell is answered, with all it has written, whatever it has done to `sys.stdout`."""
+        """See that a cell is answered, with all it has written, whatever it has done to `sys.stdout`.
+
+        A child that it has forked, and that has come to its end, too, is no second kernel.
+        """
+        if any(stream.is_in_child for stream in self._by_name.values()):
+            for stream in self._by_name.values():
+                stream.flush()
+            os._exit(0)
         for name, stream in self._by_name.items():
             try:
                 getattr(sys, name).flush()

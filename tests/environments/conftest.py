@@ -3,6 +3,7 @@
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,24 @@ def level(request: pytest.FixtureRequest, decoys: Decoys) -> str:
     if level not in working():
         pytest.skip(f"level {level} does not work on this machine, for this user")
     return level
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a test's kernels come to life."""
+
+    level: str
+    fork: bool
+
+
+@pytest.fixture(scope="module", params=["forked", "isolated", "stock"])
+def way(request: pytest.FixtureRequest) -> Way:
+    if request.param != "isolated":
+        return Way("none", fork=request.param == "forked")
+    strongest = working()[0]
+    if strongest == "none":
+        pytest.skip("no level of isolation works on this machine, for this user")
+    return Way(strongest, fork=True)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

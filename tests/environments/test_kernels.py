@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from environments.faults import KernelFault, UsageError
 from environments.kernels import KernelHost, KernelSession
+from tests.environments.conftest import Way
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -27,9 +28,9 @@ def _secrets() -> Iterator[None]:
         yield
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=[True, False], ids=["forked", "stock"])
-async def host(_secrets: None, request: pytest.FixtureRequest) -> AsyncIterator[KernelHost]:
-    async with KernelHost("none", cell_timeout=30, fork=request.param) as host:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def host(_secrets: None, way: Way) -> AsyncIterator[KernelHost]:
+    async with KernelHost(way.level, cell_timeout=30, fork=way.fork) as host:
         yield host
 
 
@@ -216,14 +217,17 @@ async def test_sixteen_sessions_work_side_by_side(host: KernelHost) -> None:
     assert await asyncio.gather(*map(one, range(16))) == [str(number**2) for number in range(16)]
 
 
-async def test_a_closed_session_is_gone_with_its_folder(host: KernelHost) -> None:
-    session = await host.session()
-    folder = Path((await session.run("print(__import__('os').getcwd())")).stdout.strip())
-    assert folder.is_dir()
-    await session.close()
-    await session.close()
-    while folder.parent.exists():
-        await asyncio.sleep(0.01)
+async def test_a_closed_session_is_gone_with_its_folder(way: Way, short_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(short_path))
+        async with KernelHost(way.level, fork=way.fork) as host:
+            session = await host.session()
+            await session.run("open('file', 'w').close()")
+            assert list(short_path.glob("*/*/connection.json"))
+            await session.close()
+            await session.close()
+            while list(short_path.glob("*/*/connection.json")):
+                await asyncio.sleep(0.01)
     with pytest.raises(KernelFault, match="closed"):
         await session.run("1")
 

@@ -17,6 +17,8 @@ from ipykernel.ipkernel import IPythonKernel
 from tornado.ioloop import IOLoop
 from traitlets import Any as AnyTrait
 
+from environments.kernels.inside import let_signals_wake
+
 HANDLED = {
     signal.SIGINT, signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2,
 }  # fmt: skip
@@ -33,7 +35,7 @@ class Nowhere:
 
 
 class Outlet:
-    """A socket to send by, for all threads. A message goes out whole, whatever signal comes in its midst."""
+    """A socket to send by, for all threads. A message goes out whole, whatever signal comes to its thread meanwhile."""
 
     def __init__(self) -> None:
         self.socket: Sender = Nowhere()
@@ -84,7 +86,9 @@ class LeanKernel(IPythonKernel):
         """Answer what comes, within the event loop that is about to run."""
         shell: Any = self.shell
         shell.exit_now = False
+        let_signals_wake(self.io_loop)
         self._loop, self._context = asyncio.get_event_loop(), copy_context()
+        self._answering = set[asyncio.Task[None]]()
         self._requests: zmq.Socket[bytes] = self.shell_stream.socket
         self._loop.add_reader(self._requests.fileno(), self._read)
         self._read()
@@ -96,7 +100,9 @@ class LeanKernel(IPythonKernel):
                 frames = self._requests.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
-            self._loop.create_task(self._answer(frames), context=self._context)
+            answering = self._loop.create_task(self._answer(frames), context=self._context)
+            self._answering.add(answering)
+            answering.add_done_callback(self._answering.discard)
 
     async def _answer(self, frames: Any) -> None:
         await self.shell_main(None, frames)

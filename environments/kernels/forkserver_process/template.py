@@ -119,8 +119,8 @@ class Template:
         shell.compile._filename_map.clear()
         for file in [file for file in linecache.cache if file.startswith("<cell")]:
             del linecache.cache[file]
-        for name in ("last_type", "last_value", "last_traceback"):
-            delattr(sys, name)
+        for name in ("last_type", "last_value", "last_traceback", "last_exc"):
+            vars(sys).pop(name, None)
         session.digest_history.clear()
         session.message_count = 0
 
