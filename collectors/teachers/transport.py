@@ -1,9 +1,10 @@
 """How a request travels: beneath the SDKs' httpx2, over aiohttp.
 
 httpx2's own pool looks at every connection for every request, which at hundreds at a time costs more than
-all the rest of a call; aiohttp's costs the same however many it holds. The SDKs' adapters for aiohttp are
-not used, since one calls a connection that broke a time-out, and neither keeps a silent one alive. Behind a
-proxy httpx2 sends by itself: it knows more kinds of them.
+all the rest of a call; aiohttp's costs the same however many it holds (`benchmarks/transports.py`). The
+SDKs' adapters for aiohttp are not used: one calls a connection that broke a time-out, one holds 100
+connections at the most, and neither keeps a silent one alive. Behind a proxy httpx2 sends by itself: it
+knows more kinds of them.
 """
 
 from __future__ import annotations
