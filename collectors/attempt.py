@@ -64,7 +64,8 @@ class Workshop:
     store: Store
     environment: Environment
     kernels: KernelHost
-    prompt: Prompt
+    prompts: Mapping[str, Prompt]
+    """By task."""
     rules: Rules
     seed: int
     provenance: Mapping[str, Json]
@@ -78,7 +79,8 @@ class Workshop:
         Raises `Stopped`; `StoreFault`; `InfrastructureFault` after the trajectory was marked failed.
         """
         seed = _seed(self.seed, item.work)
-        beginning = Beginning(item.work, item.task_row, self.prompt, self.kernels.isolation, seed, self.provenance)
+        prompt = self.prompts[item.task.id]
+        beginning = Beginning(item.work, item.task_row, prompt, self.kernels.isolation, seed, self.provenance)
         trajectory_id = await begin_trajectory(self.store, self.run_id, beginning)
         log = TrajectoryLog(self.store, trajectory_id)
         try:
@@ -99,10 +101,15 @@ class Workshop:
         partial = await load_partial(self.store, trajectory_id)
         resumed = Resumed(self._asker(item, log), log, partial)
         async with AsyncExitStack() as stack:
-            episode = await stack.enter_async_context(self.environment.episode(item.task))
+            episode = await stack.enter_async_context(self.environment.episode(item.task, self.kernels))
             setup = self.environment.setup(item.task)
             session = await stack.enter_async_context(
-                await self.kernels.session(setup=setup, preload=self.environment.preload, seed=partial.seed)
+                await self.kernels.session(
+                    setup=setup,
+                    preload=self.environment.preload,
+                    seed=partial.seed,
+                    functions=episode.functions(),
+                )
             )
             rollout = Rollout(
                 episode, session, resumed.ask, resumed, partial.prompt, self.rules, item.attempt, resumed.done

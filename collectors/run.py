@@ -61,14 +61,15 @@ class Collection:
         rules = self.config.rules
         run_id = await ensure_run(self.store, Run(self.name, self.config.saved()), rules)
         async with leased(self.store, run_id, self.name):
-            prompt = make_prompt(self.environment, rules)
-            await add_prompt(self.store, prompt)
+            prompts = {task.id: make_prompt(self.environment, rules, task) for task in self.tasks}
+            for prompt in {prompt.digest: prompt for prompt in prompts.values()}.values():
+                await add_prompt(self.store, prompt)
             items = list(self._items(await add_tasks(self.store, self.tasks)))
             finished = await finished_work(self.store, run_id)
             todo = [item for item in items if item.work not in finished]
             self.observer.planned(len(items), len(items) - len(todo))
             workshop = Workshop(
-                self.name, run_id, self.store, self.environment, self.kernels, prompt, rules, self.config.seed,
+                self.name, run_id, self.store, self.environment, self.kernels, prompts, rules, self.config.seed,
                 self.provenance, self.retries, self.observer, self.stopping,
             )  # fmt: skip
             await self._work_through(workshop, todo, min(concurrency, len(todo)))

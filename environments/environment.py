@@ -17,6 +17,8 @@ from types import TracebackType
 from typing import Self
 
 from environments.faults import UsageError
+from environments.kernels import KernelHost
+from environments.tools import Function, is_method
 from environments.types import Grade, Json, Task
 
 ENTRY_POINTS = "errata.environments"
@@ -39,9 +41,18 @@ class BadRow(Exception):
 class Episode:
     """One trajectory's side of an environment: the state that lives on the host while the teacher acts."""
 
-    def __init__(self, environment: Environment, task: Task) -> None:
+    def __init__(self, environment: Environment, task: Task, kernels: KernelHost) -> None:
         self.environment = environment
         self.task = task
+        self.kernels = kernels
+        """Where a grader runs what the teacher has written."""
+
+    def functions(self) -> Mapping[str, Function]:
+        """The environment's functions by name, methods among them as this episode's own."""
+        return {
+            function.__name__: function.__get__(self) if is_method(function) else function
+            for function in self.environment.functions
+        }
 
     async def grade(self, solution: str) -> Grade:
         """Judge a proposed solution. Raises `GraderFault` when it cannot be judged."""
@@ -57,8 +68,20 @@ class Environment(ABC):
 
     name: str
     """As in the registry, variant included: `tables:sql`."""
+    summary: str = ""
+    """What a task is, in a few words: `a problem of competition mathematics`."""
+    grading: str = ""
+    """What decides whether a solution is right, in a few words."""
+    data: str = ""
+    """Where its tasks come from; of a data set on the Hub as `--data` names it."""
+    variants: tuple[str, ...] = ()
+    """What may stand after its name: `sql`."""
+    extra: str | None = None
+    """The optional group of packages that it needs: `alfworld` for `errata[alfworld]`."""
     preload: tuple[str, ...] = ()
     """Modules worth importing in a kernel before the first turn."""
+    functions: tuple[Function, ...] = ()
+    """What the kernel can call and the host carries out; `environments/tools.py` says what one may be."""
     demo: str | None = None
     """Path of bundled tasks, which stand in where no data is given."""
 
@@ -76,9 +99,17 @@ class Environment(ABC):
     def example(self) -> str:
         """The one-shot example, from its `Task:` to its last reply."""
 
+    def example_for(self, task: Task) -> str:
+        """The example that a task's teacher is shown, where not all are shown the same."""
+        return self.example
+
     @abstractmethod
     def task(self, row: Row) -> Task:
         """Read a record. Raises `BadRow`."""
+
+    def completed(self, task: Task) -> tuple[Task, str | None]:
+        """The task with what its source left out and can be derived, and what was; `errata prepare` tells how often."""
+        return task, None
 
     def setup(self, task: Task) -> str:
         """Code run unseen in a fresh kernel before the teacher's first cell. Holds no reference."""
@@ -89,8 +120,8 @@ class Environment(ABC):
         """Judge a proposed solution. Raises `GraderFault` when it cannot be judged."""
 
     @asynccontextmanager
-    async def episode(self, task: Task) -> AsyncIterator[Episode]:
-        yield Episode(self, task)
+    async def episode(self, task: Task, kernels: KernelHost) -> AsyncIterator[Episode]:
+        yield Episode(self, task, kernels)
 
     async def __aenter__(self) -> Self:
         return self
@@ -103,6 +134,16 @@ class Environment(ABC):
 
 def environment_names() -> Iterator[str]:
     yield from sorted(point.name for point in entry_points(group=ENTRY_POINTS))
+
+
+def registered_environments() -> Iterator[str]:
+    """Every name that `make_environment` takes, variants told apart; one that cannot be imported by its bare name."""
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
+        try:
+            variants = getattr(point.load(), "variants", ())
+        except ImportError:
+            variants = ()
+        yield from (f"{point.name}:{variant}" for variant in variants) if variants else (point.name,)
 
 
 def make_environment(name: str) -> Environment:

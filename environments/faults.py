@@ -6,6 +6,7 @@
     └── InfrastructureFault     provider, network, kernel host: never counted against the teacher (E0)
         ├── KernelFault         our own kernel host failed (not: the teacher's code failed)
         ├── GraderFault         a grader could not say
+        ├── ToolFault           a tool could not answer: a search back end, a game that ended by itself
         └── TeacherFault        the provider did not answer; says whether asking again can help
 
 The teacher's own errors are data (`CellResult.error`, `Grade`), never exceptions.
@@ -41,6 +42,10 @@ class KernelFault(InfrastructureFault):
 
 
 class GraderFault(InfrastructureFault):
+    pass
+
+
+class ToolFault(InfrastructureFault):
     pass
 
 

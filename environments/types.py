@@ -180,6 +180,18 @@ class CellError:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One call of a function that the host carries out."""
+
+    function: str
+    arguments: Mapping[str, Json]
+    value: Json = None
+    error: str | None = None
+    """What the kernel has raised as `ToolError`, in place of a value."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class CellResult:
     """All that one cell did, before any of it is cut for the teacher."""
 
@@ -194,6 +206,8 @@ class CellResult:
     dropped: int = 0
     """Characters of output left out between head and tail."""
     seconds: float = 0.0
+    """By the cell's own clock, which stands still while a function is carried out."""
+    calls: tuple[ToolCall, ...] = ()
 
     @property
     def failed(self) -> bool:

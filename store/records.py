@@ -21,6 +21,7 @@ from environments.types import (
     Reply,
     Rules,
     Task,
+    ToolCall,
     Trajectory,
     Turn,
     Usage,
@@ -112,7 +113,8 @@ def _result_of(stored: Any) -> CellResult | None:
     if stored is None:
         return None
     error = CellError(**stored["error"]) if stored["error"] else None
-    return CellResult(**{**stored, "error": error})
+    calls = tuple(ToolCall(**call) for call in stored.get("calls", ()))
+    return CellResult(**{**stored, "error": error, "calls": calls})
 
 
 def trajectory_of(row: Row, turns: tuple[Turn, ...]) -> Trajectory:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from environments.kernels.output import BoundedText, strip_ansi
-from environments.types import CellError, CellResult, clean
+from environments.types import CellError, CellResult, ToolCall, clean
 
 LONGEST_NAME = 1_000
 """Characters of an exception's name."""
@@ -25,6 +25,7 @@ class CellOutput:
         self._error: _Error | None = None
         self._clears_next = False
         self._replied_error = False
+        self.calls: list[ToolCall] = []
         self.taken = 0
         """Messages so far."""
         self.left = False
@@ -75,6 +76,7 @@ class CellOutput:
             died=died,
             dropped=sum(text.dropped for text in texts if text is not None),
             seconds=seconds,
+            calls=tuple(self.calls),
         )
 
     def _clear_if_due(self) -> None:

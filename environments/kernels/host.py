@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -22,10 +22,13 @@ from environments.kernels.limits import Limits
 from environments.kernels.preparation import Preparation
 from environments.kernels.session import KernelSession
 from environments.kernels.warden import Warden
+from environments.tools import Function, stubs
 
 if TYPE_CHECKING:
     from environments.kernels.kernel import Kernel
     from environments.kernels.provisioner import WardedProvisioner
+
+NO_FUNCTIONS: Mapping[str, Function] = {}
 
 START_TIMEOUT = 60.0
 """Seconds a kernel may take to start and be set up; waiting for its turn is not counted."""
@@ -68,16 +71,26 @@ class KernelHost:
         self._sessions: list[KernelSession] = []
         self._leaving = AsyncExitStack()
 
-    async def session(self, *, setup: str = "", preload: Sequence[str] = (), seed: int = 0) -> KernelSession:
+    async def session(
+        self,
+        *,
+        setup: str = "",
+        preload: Sequence[str] = (),
+        seed: int = 0,
+        functions: Mapping[str, Function] = NO_FUNCTIONS,
+    ) -> KernelSession:
         """A session whose kernel is on the way; its first cell waits for it.
 
         `preload` are modules to import (no name is bound), `setup` is code run unseen. Where one of them
-        fails, the first cell's `run` raises `KernelFault`: that is never the teacher's doing.
+        fails, the first cell's `run` raises `KernelFault`: that is never the teacher's doing. `functions`,
+        by name, are found by its code, and carried out here (`environments/tools.py`).
         """
-        launch = partial(self._launch, Preparation(self._output_limit, seed, tuple(preload)), setup)
+        preparation = Preparation(self._output_limit, seed, tuple(preload), stubs(functions.values()))
+        launch = partial(self._launch, preparation, setup)
         session = KernelSession(
             partial(self._keeper.start, launch),
             self._keeper.end,
+            functions,
             cell_timeout=self._cell_timeout,
             output_limit=self._output_limit,
         )

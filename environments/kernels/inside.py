@@ -2,7 +2,7 @@
 
 Runs inside the kernel, where neither this project nor anything of it is to be found: a fork server has
 it in memory, a kernel of its own interpreter is sent it as source. So it imports nothing of ours but
-`streams`, which goes the same way, and leaves no name behind.
+`streams` and `stubs`, which go the same way, and leaves no name behind.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import random
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from IPython import get_ipython
 from jupyter_client.jsonutil import json_default
 
 from environments.kernels.streams import Streams
+from environments.kernels.stubs import Stubs
 
 MOST_PARTS = 10_000
 """Of a list, or a display's forms: more are nobody's output."""
@@ -36,16 +37,18 @@ class Inside:
     def __init__(self, shell: Any) -> None:
         self._packer = Packer(shell.kernel.session)
         self._streams = Streams(shell)
+        self._stubs = Stubs(shell)
         tame(shell)
 
     def heard(self) -> contextlib.AbstractContextManager[None]:
         """For as long as it is entered, what is printed goes where a session's output does."""
         return self._streams.installed()
 
-    def open(self, *, limit: int, seed: int, preload: Sequence[str]) -> None:
+    def open(self, *, limit: int, seed: int, preload: Sequence[str], functions: Mapping[str, str]) -> None:
         """Make it this session's own."""
         self._packer.limit = limit
         self._streams.open()
+        self._stubs.define(functions)
         for name in preload:
             if name not in sys.modules:
                 importlib.import_module(name)
@@ -57,6 +60,7 @@ def tame(shell: Any) -> None:
     shell.display_formatter.active_types = ["text/plain"]
     shell.compile.get_code_name = lambda raw_code, code, number: of_no_module(f"<cell {number}>")
     shell.system = partial(system, shell)
+    kernel.raw_input = kernel.getpass = end_of_input
     # Nobody reads these: an echo of the code, and that it has begun.
     kernel._publish_execute_input = lambda code, parent, execution_count: None
     publish_status = kernel._publish_status
@@ -72,6 +76,11 @@ def tame(shell: Any) -> None:
     }
     # IPython's advice on `sys.exit()` is for people at a terminal.
     warnings.filterwarnings("ignore", message="To exit: use")
+
+
+def end_of_input(prompt: object = "", stream: object = None) -> str:
+    """A plain `input()`: nobody is there to type."""
+    raise EOFError
 
 
 def system(shell: Any, command: str) -> None:
@@ -164,7 +173,7 @@ def seed_all(seed: int) -> None:
 # -- a kernel of its own interpreter -------------------------------------------------------------
 
 
-def prepare(*, limit: int, seed: int, preload: Sequence[str], hidden: str | None) -> None:
+def prepare(*, hidden: str | None, **told: Any) -> None:
     """All of it, from within the kernel's first cell."""
     shell: Any = get_ipython()
     wait_for_slow_readers(shell.kernel.iopub_thread)
@@ -177,7 +186,7 @@ def prepare(*, limit: int, seed: int, preload: Sequence[str], hidden: str | None
         os.environ.pop(name, None)
     os.environ.update(TERM="dumb", NO_COLOR="1")
     sys.path[:] = [entry for entry in sys.path if hidden is None or os.path.realpath(entry or ".") != hidden]
-    Inside(shell).open(limit=limit, seed=seed, preload=preload)
+    Inside(shell).open(**told)
 
 
 def wait_for_slow_readers(thread: Any) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import secrets
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -20,19 +21,24 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 
 from environments.faults import KernelFault
+from environments.kernels.calls import question
 from environments.kernels.cell import CellOutput
 from environments.kernels.exchange import Exchange, Welcome
 from environments.kernels.isolation import Places
 from environments.kernels.provisioner import WardedProvisioner
 from environments.kernels.removal import remove_tree
 from environments.kernels.wire import Ear, Heard, WireSession
+from environments.tools import Function
+from environments.types import ToolCall
 
 Ending: TypeAlias = Literal["done", "timed_out", "died"]
 
+NO_FUNCTIONS: Mapping[str, Function] = {}
 GRACE = 2.0
 """Seconds an interrupted cell has to end, and to show where it was."""
 DRAIN = 0.1
 """Seconds of silence after which a dead kernel has said all it had to say."""
+OUT_OF_TURN = "the host is not free: functions are called one at a time, and by the cell that runs"
 END_OF_INPUT = "\x04"
 """What the kernel turns into EOFError."""
 
@@ -123,7 +129,7 @@ class Kernel:
         welcome = Welcome()
         self._listen(self._client.iopub_channel, welcome.hear)
         self._listen(self._client.shell_channel, lambda heard: self._hear(heard, is_reply=True))
-        self._listen(self._client.stdin_channel, self._refuse_input)
+        self._listen(self._client.stdin_channel, self._answer)
         await either(welcome.heard, self._death)
         if self._death.done():
             raise EOFError(f"its process ended at once, with status {self._death.result()}")
@@ -136,12 +142,23 @@ class Kernel:
             return (self._log_file.read_text(errors="replace").strip().splitlines() or [""])[-1]
         return ""
 
-    async def execute(self, code: str, output: CellOutput, *, limit: float | None, unseen: bool = False) -> Ending:
-        """Run a cell for at most `limit` seconds. Unless it is `done`, the kernel is only good to be closed."""
+    async def execute(
+        self,
+        code: str,
+        output: CellOutput,
+        *,
+        limit: float | None,
+        unseen: bool = False,
+        functions: Mapping[str, Function] = NO_FUNCTIONS,
+    ) -> Ending:
+        """Run a cell for at most `limit` seconds. Unless it is `done`, the kernel is only good to be closed.
+
+        Its clock stands still while one of the `functions` is carried out. Raises the fault of one that failed.
+        """
         request = self._client.execute(
             code, silent=unseen, store_history=not unseen, allow_stdin=True, stop_on_error=False
         )
-        self._exchange = exchange = Exchange(request, output)
+        self._exchange = exchange = Exchange(request, output, functions)
         try:
             ending = await self._ending(exchange, limit)
             if ending == "timed_out":
@@ -150,6 +167,8 @@ class Kernel:
             return ending
         finally:
             self._exchange = None
+            if exchange.calling is not None:
+                exchange.calling.cancel()
 
     def kill(self) -> None:
         """Now, with all its children. It is still to be closed."""
@@ -174,15 +193,29 @@ class Kernel:
         if self._exchange is not None:
             self._exchange.hear(heard, is_reply=is_reply)
 
-    def _refuse_input(self, _: Heard) -> None:
+    def _answer(self, heard: Heard) -> None:
         """A plain `input()` gets EOFError: nobody is there to type."""
-        self._client.input(END_OF_INPUT)
+        exchange = self._exchange
+        asked = None if isinstance(heard, Exception) else question(heard["content"])
+        if asked is None:
+            self._client.input(END_OF_INPUT)
+        elif exchange is not None and not isinstance(heard, Exception) and exchange.asks(heard):
+            exchange.call(asked, self._client.input)
+        else:
+            self._client.input(asked.answer(ToolCall(asked.function, asked.arguments, error=OUT_OF_TURN)))
 
     async def _ending(self, exchange: Exchange, limit: float | None) -> Ending:
         assert self._death is not None
-        await either(exchange.over, self._death, seconds=limit)
+        began = time.monotonic() - exchange.waited
+        while not (exchange.over.done() or self._death.done()):
+            left = None if limit is None or exchange.calling else began + exchange.waited + limit - time.monotonic()
+            if left is not None and left <= 0:
+                break
+            await either(exchange.over, self._death, exchange.turned, seconds=left)
         if self._death.done():
             await self._drain(exchange)
+        if exchange.fault is not None:
+            raise exchange.fault
         if exchange.broken is not None:
             raise KernelFault(f"the connection to a kernel broke: {exchange.broken}") from exchange.broken
         if exchange.over.done():

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import sysconfig
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[2]
-SOURCES = ("streams", "inside")
+SOURCES = ("streams", "stubs", "inside")
 """The modules that run inside, in the order in which they are needed."""
 
 CELL = """
@@ -35,6 +35,8 @@ class Preparation:
     """Characters kept of each text."""
     seed: int
     preload: tuple[str, ...]
+    functions: Mapping[str, str] = field(default_factory=dict)
+    """Sources of those that the host carries out, by name."""
 
     def told(self) -> Mapping[str, Any]:
         return asdict(self)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 from environments.faults import KernelFault
 from environments.kernels.cell import CellOutput
+from environments.tools import Function
 from environments.types import CellResult, clean
 
 if TYPE_CHECKING:
@@ -26,26 +27,35 @@ class KernelSession:
     """
 
     def __init__(
-        self, start: Callable[[], Birth], end: Callable[[Birth], None], *, cell_timeout: float, output_limit: int
+        self,
+        start: Callable[[], Birth],
+        end: Callable[[Birth], None],
+        functions: Mapping[str, Function],
+        *,
+        cell_timeout: float,
+        output_limit: int,
     ) -> None:
-        self._start, self._end = start, end
+        self._start, self._end, self._functions = start, end, functions
         self._cell_timeout = cell_timeout
         self._output_limit = output_limit
         self._birth: Birth | None = start()
         self.closed = False
 
     async def run(self, code: str, timeout: float | None = None) -> CellResult:  # noqa: ASYNC109  # the cell is told, too
-        """Run a cell for at most `timeout` seconds, or the host's. Raises `KernelFault`: what the code does is data."""
+        """Run a cell for at most `timeout` seconds, or the host's.
+
+        Raises `KernelFault`, or the fault of a function that failed: what the code does is data.
+        """
         try:
             kernel = await self._kernel()
             output, started = CellOutput(self._output_limit), time.monotonic()
             limit = self._cell_timeout if timeout is None else timeout
-            ending = await kernel.execute(clean(code), output, limit=limit)
+            ending = await kernel.execute(clean(code), output, limit=limit, functions=self._functions)
         except BaseException:
             # Also when we are cancelled: the cell may be running still, and nobody would hear of it.
             self._discard()
             raise
-        seconds = time.monotonic() - started
+        seconds = time.monotonic() - started - sum(call.seconds for call in output.calls)
         if ending != "done":
             self._discard()
         return output.result(seconds, timed_out=ending == "timed_out", died=ending == "died")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from environments.environment import Environment
 from environments.protocol.tracebacks import brief
+from environments.tools import described
 from environments.types import Action, CellResult, Message, Prompt, Rules, Task, Turn, clean
 
 RULE = "\n\n---\n\n"
@@ -26,12 +27,11 @@ def _text(name: str) -> str:
     return (Path(__file__).parent / "prompts" / f"{name}.txt").read_text(encoding="utf-8").strip()
 
 
-def make_prompt(environment: Environment, rules: Rules) -> Prompt:
+def make_prompt(environment: Environment, rules: Rules, task: Task) -> Prompt:
     """The texts before the task, with the run's own numbers in them."""
-    system = _text("system").format(
-        max_turns=rules.max_turns, max_solutions=rules.max_solutions, tools=environment.tools.strip()
-    )
-    return Prompt(clean(system.strip()), clean(environment.example.strip()))
+    tools = f"{environment.tools.strip()}\n\n{described(environment.functions)}".strip()
+    system = _text("system").format(max_turns=rules.max_turns, max_solutions=rules.max_solutions, tools=tools)
+    return Prompt(clean(system.strip()), clean(environment.example_for(task).strip()))
 
 
 def opening(prompt: Prompt, task: Task) -> tuple[Message, Message]:

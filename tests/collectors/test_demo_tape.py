@@ -203,9 +203,9 @@ async def play(name: str) -> dict[str, Trajectory]:
 
 async def rollout(environment: Environment, kernels: KernelHost, task: Task) -> Trajectory:
     teacher = ScriptedTeacher(TeacherSpec.parse("scripted:demo"), Sampling())
-    prompt = make_prompt(environment, RULES)
+    prompt = make_prompt(environment, RULES, task)
     session = await kernels.session(setup=environment.setup(task), preload=environment.preload)
-    async with session, environment.episode(task) as episode:
+    async with session, environment.episode(task, kernels) as episode:
         run = Rollout(episode, session, teacher.reply, Unwritten(), prompt, RULES, attempt=0)
         outcome: Outcome = await run.play()
     return Trajectory(1, "demo", task, teacher.name, 0, prompt, RULES, run.turns, outcome, kernels.isolation, seed=0)
