@@ -59,6 +59,10 @@ def collect(
     kernel_memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Memory that the teacher's code may use [1G].")
     ] = None,
+    preload: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODULE", help="A module that sessions find imported. Repeatable."),
+    ] = None,
     max_tokens: Annotated[int | None, typer.Option(metavar="N", help="Most tokens of a reply.")] = None,
     temperature: Annotated[float | None, typer.Option(metavar="X", help="Not taken by every provider.")] = None,
     effort: Annotated[str | None, typer.Option(metavar="WORD", help="How hard a reasoning model thinks.")] = None,
@@ -90,7 +94,7 @@ def collect(
     flags = {
         "env": env, "teachers": teacher, "data": data, "limit": limit, "shuffle": shuffle, "seed": seed,
         "attempts": attempts, "isolation": isolation, "run": run_name, "concurrency": concurrency,
-        "limits": {"memory": kernel_memory},
+        "limits": {"memory": kernel_memory}, "preload": preload or None,
         "rules": {
             "max_turns": max_turns, "max_solutions": max_solutions, "policy": policy, "cell_timeout": cell_timeout,
         },

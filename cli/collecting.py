@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
@@ -42,6 +43,8 @@ class Plan:
     store: str
     isolation: str
     limits: Limits
+    preload: tuple[str, ...] = ()
+    """Modules that kernels find imported, besides the environment's."""
     concurrency: int = 8
     limit: int | None = None
     only: frozenset[str] | None = None
@@ -53,13 +56,15 @@ class Plan:
         values = dict(values)
         limit, concurrency = _count(values, "limit"), _count(values, "concurrency") or 8
         run, asked = _word(values, "run"), _word(values, "isolation")
-        limits = make_limits(_table(values, "limits"))
+        limits, preload = make_limits(_table(values, "limits")), _modules(values)
         if "env" not in values:
             raise UsageError("no environment: give --env, such as --env math.")
         if not values.get("teachers"):
             raise UsageError("no teacher: give --teacher, such as --teacher openai:gpt-5.5.")
         config = make_config(values)
-        return cls(run or _name(config), config, store, choose_isolation(asked), limits, concurrency, limit, only)
+        return cls(
+            run or _name(config), config, store, choose_isolation(asked), limits, preload, concurrency, limit, only
+        )
 
 
 def _count(values: dict[str, Any], name: str) -> int | None:
@@ -74,6 +79,18 @@ def _word(values: dict[str, Any], name: str) -> str | None:
     if value is not None and (not isinstance(value, str) or not value or len(value) > _LONGEST_NAME):
         raise UsageError(f"{name} must be a text of 1 to {_LONGEST_NAME} characters, not {value!r}.")
     return value
+
+
+def _modules(values: dict[str, Any]) -> tuple[str, ...]:
+    names = values.pop("preload", ())
+    if not isinstance(names, Sequence) or isinstance(names, str):
+        raise UsageError(f"preload must be a list of modules, not {names!r}.")
+    for name in names:
+        if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
+            raise UsageError(f"preload: {name!r} is not a module's name.")
+        if find_spec(name.partition(".")[0]) is None:
+            raise UsageError(f"preload: there is no module '{name}' beside Errata; install it there.")
+    return tuple(names)
 
 
 def _table(values: dict[str, Any], name: str) -> Mapping[str, Any]:
@@ -106,7 +123,7 @@ async def carry_out(plan: Plan) -> Ended:
         teachers = await _teachers(plan, stack)
         store = await stack.enter_async_context(open_store(plan.store, create=True))
         await stack.enter_async_context(environment)
-        kernels = await stack.enter_async_context(KernelHost(plan.isolation, limits=plan.limits))
+        kernels = await stack.enter_async_context(KernelHost(plan.isolation, limits=plan.limits, preload=plan.preload))
         progress = stack.enter_context(Progress(plan.run))
         collection = Collection(
             plan.run, plan.config, store=store, environment=environment, tasks=tasks, teachers=teachers,

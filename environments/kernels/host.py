@@ -46,9 +46,10 @@ MESSAGES_AHEAD = 100
 class KernelHost:
     """Entered once per run, `async with`; once it is left, no process of any kernel and no file of theirs is left.
 
-    `cell_timeout` is in seconds, `output_limit` in characters kept of each of stdout, stderr, value and traceback.
-    `isolation` is a level, or None for the strongest there is. `fork=False` starts an interpreter for each
-    kernel, as is done anyway where a fork is not safe; that is never isolated. Raises `UsageError`.
+    `cell_timeout` is in seconds, `output_limit` in characters kept of each of stdout, stderr, value and traceback,
+    `preload` names modules that all sessions find imported. `isolation` is a level, or None for the strongest
+    there is. `fork=False` starts an interpreter for each kernel, as is done anyway where a fork is not safe;
+    that is never isolated. Raises `UsageError`.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class KernelHost:
         limits: Limits | None = None,
         cell_timeout: float = 30.0,
         output_limit: int = 1_000_000,
+        preload: Sequence[str] = (),
         fork: bool = True,
     ) -> None:
         self.isolation = choose_isolation(isolation)
@@ -67,6 +69,7 @@ class KernelHost:
         self._forks = fork
         self._cell_timeout = cell_timeout
         self._output_limit = output_limit
+        self._preload = tuple(preload)
         self._numbers = itertools.count(1)
         self._sessions: list[KernelSession] = []
         self._leaving = AsyncExitStack()
@@ -85,7 +88,8 @@ class KernelHost:
         fails, the first cell's `run` raises `KernelFault`: that is never the teacher's doing. `functions`,
         by name, are found by its code, and carried out here (`environments/tools.py`).
         """
-        preparation = Preparation(self._output_limit, seed, tuple(preload), stubs(functions.values()))
+        modules = tuple(dict.fromkeys((*preload, *self._preload)))
+        preparation = Preparation(self._output_limit, seed, modules, stubs(functions.values()))
         launch = partial(self._launch, preparation, setup)
         session = KernelSession(
             partial(self._keeper.start, launch),

@@ -50,18 +50,17 @@ class Stubs:
         self._shell.user_ns["ToolError"] = ToolError
 
     def _asking(self, arguments_of: Callable[..., Mapping[str, Any]]) -> Callable[..., Any]:
-        @functools.wraps(arguments_of)
         def call(*arguments: Any, **named: Any) -> Any:
             __tracebackhide__ = True
-            answer = self._ask(arguments_of.__name__, arguments_of(*arguments, **named))
+            answer = self._ask(name, arguments_of(*arguments, **named))
             if "error" in answer:
                 raise ToolError(answer["error"])
             return answer["value"]
 
-        # A traceback is not to show where we stand.
         name = arguments_of.__name__
+        # A traceback is not to show where we stand.
         call.__code__ = call.__code__.replace(co_filename=f"<{name}>", co_name=name, co_qualname=name)
-        return call
+        return functools.update_wrapper(call, arguments_of)
 
     def _ask(self, name: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         __tracebackhide__ = True

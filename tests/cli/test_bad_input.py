@@ -58,6 +58,8 @@ def a_folder(folder: Path) -> None:
         (None, (*MATH, "--teacher", "openai:gpt-5.5", "--isolation", "none"), 2, "set OPENAI_API_KEY"),
         (None, (*MATH, "--teacher", "anthropic:claude-opus-5-5", "--isolation", "none"), 2, "set ANTHROPIC_API_KEY"),
         (None, (*MATH, "--teacher", "openai:x@nourl", "--isolation", "none"), 2, "'nourl' is no base URL"),
+        (None, (*MATH, "--teacher", "scripted:demo", "--preload", "no_such"), 2, "there is no module 'no_such'"),
+        (None, (*MATH, "--teacher", "scripted:demo", "--preload", "-x"), 2, "'-x' is not a module's name"),
         (None, (*MATH, "--teacher", "scripted:demo", "--kernel-memory", "lots"), 2, "'lots' is no size"),
         (None, (*MATH, "--teacher", "scripted:demo", "--kernel-memory", "1M"), 2, "needs at least"),
         (None, (*MATH, "--teacher", "scripted:demo", "--isolation", "iron"), 2, "unknown isolation level 'iron'"),

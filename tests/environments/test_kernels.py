@@ -175,6 +175,13 @@ async def test_setup_that_fails_is_our_fault(host: KernelHost) -> None:
             await session.run("1")
 
 
+async def test_a_hosts_own_modules_are_found_imported_in_each_session(way: Way) -> None:
+    async with KernelHost(way.level, fork=way.fork, preload=["colorsys"]) as host, await host.session() as session:
+        assert (await session.run("import sys; 'colorsys' in sys.modules, 'colorsys' in globals()")).value == (
+            "(True, False)"
+        )
+
+
 async def test_a_kernel_knows_no_secret_and_nothing_of_the_project(session: KernelSession) -> None:
     result = await session.run(
         "import os, sys\nprint(dict(os.environ))\nprint(sys.path)\n"
