@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
@@ -58,6 +59,10 @@ class KernelSession:
         seconds = time.monotonic() - started - sum(call.seconds for call in output.calls)
         if ending != "done":
             self._discard()
+            # The next is on its way while the teacher reads of it; where none can start, the next cell tells.
+            if not self.closed:
+                with suppress(KernelFault):
+                    self._birth = self._start()
         return output.result(seconds, timed_out=ending == "timed_out", died=ending == "died")
 
     async def close(self) -> None:
