@@ -17,9 +17,9 @@ from environments.protocol.compare import normalise
 from environments.protocol.parse import oddities
 from environments.swallowed import swallowed
 from environments.teacher_code import call_name, canonical, failing_place, lines_of, literal_calls, parse, statement_at
-from environments.types import CellResult, ErrorEvent, Json, Oddity, Trajectory, Turn
+from environments.types import CellResult, ErrorEvent, Json, Oddity, ToolCall, Trajectory, Turn
 
-ERRORS_VERSION = 1
+ERRORS_VERSION = 2
 """Raise it with every change of what is an event or of a signature: stored events are then read anew."""
 
 NOTHING_HAPPENS = "Nothing happens."
@@ -125,8 +125,14 @@ def _rejected(turn: Turn) -> Iterator[ErrorEvent]:
 
 
 def _did_nothing(turn: Turn) -> Iterator[ErrorEvent]:
-    """E5. `acts` are the calls that did nothing; where lines and calls cannot be paired, all of the cell's calls."""
+    """E5. `acts` are the calls that did nothing; of a recorded run, where they cannot be told, all of the cell's."""
     result = turn.observation.result
+    if result is not None and result.calls:
+        idle = [call for call in result.calls if call.event == "E5"]
+        if idle:
+            acts = [_act(call) for call in idle]
+            yield ErrorEvent(turn.index, "E5", _signature(str(idle[0].value)), {"times": len(idle), "acts": acts})
+        return
     if result is None or NOTHING_HAPPENS not in f"{result.stdout}{result.value}":
         return
     shown = [*result.stdout.splitlines(), (result.value or "").strip("'\"")]
@@ -138,8 +144,16 @@ def _did_nothing(turn: Turn) -> Iterator[ErrorEvent]:
         yield ErrorEvent(turn.index, "E5", NOTHING_HAPPENS, {"times": lines.count(NOTHING_HAPPENS), "acts": calls})
 
 
+def _act(call: ToolCall) -> Json:
+    return (call.function, *map(str, call.arguments.values()))
+
+
 def _found_nothing(turn: Turn) -> Iterator[ErrorEvent]:
     result = turn.observation.result
+    for call in result.calls if result else ():
+        if call.event == "E6":
+            detail: dict[str, Json] = {"shown": str(call.value)[:1000], "acts": [_act(call)]}
+            yield ErrorEvent(turn.index, "E6", _signature(f"empty: {call.written}"), detail)
     if result is None or result.failed:
         return
     shown = f"{result.stdout}\n{result.value or ''}".strip()

@@ -1,7 +1,8 @@
 """What a teacher's code can call in the kernel and the host carries out: plain functions, typed and documented.
 
 A function takes and gives what JSON holds, may be a coroutine function, and is known to the teacher by its
-signature and docstring alone. A method of the episode's class acts on that episode's state.
+signature and docstring alone. A method of the episode's class acts on that episode's state. A text that it
+gives back as `Idle` or `Missed` is an error of the teacher's, though nothing is raised.
 """
 
 from __future__ import annotations
@@ -19,6 +20,18 @@ class BadCall(Exception):
 
     Anything else that a function raises is a fault of ours (`ToolFault`).
     """
+
+
+class Idle(str):
+    """A text that says that nothing was done: error E5."""
+
+    __slots__ = ()
+
+
+class Missed(str):
+    """A text that says that nothing was found: error E6."""
+
+    __slots__ = ()
 
 
 def is_method(function: Function) -> bool:

@@ -188,7 +188,14 @@ class ToolCall:
     value: Json = None
     error: str | None = None
     """What the kernel has raised as `ToolError`, in place of a value."""
+    event: Literal["E5", "E6"] | None = None
+    """What kind of error the value tells of: nothing was done, or nothing was found."""
     seconds: float = 0.0
+
+    @property
+    def written(self) -> str:
+        """As code would call it."""
+        return f"{self.function}({', '.join(map(repr, self.arguments.values()))})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from environments.faults import InfrastructureFault, ToolFault
-from environments.tools import BadCall, Function
+from environments.tools import BadCall, Function, Idle, Missed
 from environments.types import Json, ToolCall, clean
 
 MOST_CALLS = 1_000
@@ -65,14 +65,15 @@ class Calls:
         began = time.monotonic()
         call = ToolCall(clean(asked.function), asked.arguments)
         try:
-            call = replace(call, value=await self._value(asked))
+            value = await self._value(asked)
+            call = replace(call, value=clean(value) if isinstance(value, str) else value, event=event_of(value))
         except BadCall as error:
             call = replace(call, error=clean(str(error)))
         call = replace(call, seconds=time.monotonic() - began)
         self.made.append(call)
         return call
 
-    async def _value(self, asked: Question) -> Json:
+    async def _value(self, asked: Question) -> Any:
         if len(self.made) >= MOST_CALLS:
             raise BadCall(f"no more than {MOST_CALLS:,} calls can be made in one cell")
         function = self._functions.get(asked.function)
@@ -89,7 +90,13 @@ class Calls:
             raise ToolFault(f"{asked.function} took more than {CALL_TIMEOUT:.0f} s.") from error
         except Exception as error:
             raise ToolFault(f"{asked.function} failed: {type(error).__name__}: {error}") from error
-        return clean(value) if isinstance(value, str) else value
+        return value
+
+
+def event_of(value: Any) -> Literal["E5", "E6"] | None:
+    if isinstance(value, Idle):
+        return "E5"
+    return "E6" if isinstance(value, Missed) else None
 
 
 async def called(function: Function, arguments: Mapping[str, Json]) -> Any:

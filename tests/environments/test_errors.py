@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from environments.errors import error_events
 from environments.teacher_code import canonical, statement_at
-from environments.types import CellError, CellResult, Grade, Rules
+from environments.types import CellError, CellResult, Grade, Rules, ToolCall
 from tests.factory import execute, make_trajectory, make_turn, solve
 
 
@@ -16,6 +16,20 @@ def test_a_rejected_solution_keeps_its_tests_and_counts_as_repeated_the_second_t
     assert [(event.turn, event.kind) for event in found] == [(0, "E4"), (1, "E4"), (1, "E7")]
     assert found[0].signature == "rejected: 3 4"
     assert found[0].detail["tests"] == (True, False)
+
+
+def test_what_a_function_did_not_do_or_find_is_read_from_its_call_and_not_from_what_was_printed() -> None:
+    calls = (
+        ToolCall("goto", {"place": "shelf 1"}, "You are there."),
+        ToolCall("open", {"place": "shelf 1"}, "Nothing happens.", event="E5"),
+        ToolCall("wikipedia_search", {"query": "Xq"}, "Could not find [Xq].", event="E6"),
+    )
+    turn = make_turn(0, execute("..."), result=CellResult(stdout="Nothing happens.\nNothing happens.", calls=calls))
+    idle, missed = error_events(make_trajectory([turn]))
+    assert (idle.kind, idle.detail["acts"]) == ("E5", [("open", "shelf 1")])
+    assert (missed.kind, missed.signature) == ("E6", "empty: wikipedia_search('Xq')")
+    quiet = make_turn(0, execute("..."), result=CellResult(stdout="Nothing happens.", calls=calls[:1]))
+    assert error_events(make_trajectory([quiet])) == ()
 
 
 def test_two_long_solutions_that_begin_alike_are_two() -> None:

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from environments.faults import ToolFault
 from environments.kernels import KernelHost, KernelSession
-from environments.tools import BadCall
+from environments.tools import BadCall, Idle, Missed
 from environments.types import ToolCall
 from tests.environments.conftest import Way
 
@@ -44,6 +44,10 @@ def fail(message: str) -> None:
     raise RuntimeError(f"{message} {SECRET}")
 
 
+def seek(word: str) -> str:
+    return Missed("found nothing") if word == "a" else Idle("did nothing")
+
+
 def give_a_set() -> Any:
     return {1}
 
@@ -59,7 +63,7 @@ class Place:
         return f"You are at {where}."
 
 
-FUNCTIONS = {function.__name__: function for function in (look_up, add, wait, fail, give_a_set)}
+FUNCTIONS = {function.__name__: function for function in (look_up, add, wait, fail, seek, give_a_set)}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -112,6 +116,12 @@ async def test_a_bad_call_is_raised_in_the_kernel_as_any_error(session: KernelSe
     assert wrong.error is not None
     assert wrong.error.value == "look_up: word must be of type str, not int"
     assert (await session.run("look_up({1})")).error.name == "TypeError"  # type: ignore[union-attr]
+
+
+async def test_a_call_that_came_to_nothing_is_told_from_one_that_did_not(session: KernelSession) -> None:
+    result = await session.run("print(seek('a'), seek('b'))")
+    assert result.stdout == "found nothing did nothing\n"
+    assert [call.event for call in result.calls] == ["E6", "E5"]
 
 
 async def test_a_function_that_fails_by_itself_is_a_fault_and_never_the_cells(session: KernelSession) -> None:
