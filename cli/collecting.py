@@ -119,6 +119,7 @@ async def carry_out(plan: Plan) -> Ended:
     """Collect until all is done, or until it is stopped."""
     environment = make_environment(plan.config.env)
     tasks = _tasks(plan, environment)
+    environment.ready(tasks)
     async with AsyncExitStack() as stack:
         teachers = await _teachers(plan, stack)
         store = await stack.enter_async_context(open_store(plan.store, create=True))

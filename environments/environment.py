@@ -7,7 +7,7 @@ by the same door as a third party's, or as `package.module:Class`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -114,6 +114,9 @@ class Environment(ABC):
     def setup(self, task: Task) -> str:
         """Code run unseen in a fresh kernel before the teacher's first cell. Holds no reference."""
         return ""
+
+    def ready(self, tasks: Sequence[Task]) -> None:  # noqa: B027  # most need nothing
+        """Before anything is bought: is there what these tasks need? Raises `UsageError`, and says what to do."""
 
     @abstractmethod
     async def grade(self, task: Task, solution: str) -> Grade:
