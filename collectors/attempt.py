@@ -111,6 +111,7 @@ class Workshop:
                     functions=episode.functions(),
                 )
             )
+            await resumed.restore(episode)
             rollout = Rollout(
                 episode, session, resumed.ask, resumed, partial.prompt, self.rules, item.attempt, resumed.done
             )

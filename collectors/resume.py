@@ -1,16 +1,21 @@
 """Going on with a trajectory that an earlier process left unfinished.
 
 After a timeout or a death its session was a fresh one anyway, so the turns up to there are taken as they
-are. The recorded replies after that are handed back and their cells run again with the same seed. As long
-as the observations agree, the recorded turns stand and nothing is bought; where one differs, the new
-observation takes its place and the teacher is asked anew from there.
+are; only where the host holds a state, as a game does, their calls are made again. The recorded replies
+after that are handed back and their cells run again with the same seed. As long as the observations agree,
+the recorded turns stand and nothing is bought; where one differs, the new observation takes its place and
+the teacher is asked anew from there.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from collectors.rollout import Ask
+from environments.environment import Episode
 from environments.protocol.compare import same_observation
-from environments.types import Reply, Request, Turn
+from environments.tools import BadCall, called
+from environments.types import CellResult, Reply, Request, Turn
 from store.load import Partial
 from store.log import TrajectoryLog
 
@@ -25,6 +30,16 @@ class Resumed:
         self._pending = partial.pending
         self.done = partial.turns[: _fresh_from(partial.turns)]
         """Turns that need not be run again."""
+
+    async def restore(self, episode: Episode) -> None:
+        """Bring the host's state to where the turns that are not run again have left it."""
+        if not episode.stateful:
+            return
+        functions = episode.functions()
+        for call in [call for turn in self.done for call in (turn.observation.result or CellResult()).calls]:
+            # What was refused then is refused now.
+            with suppress(BadCall):
+                await called(functions[call.function], call.arguments)
 
     async def ask(self, request: Request) -> Reply:
         return self._recorded_reply(request.turn) or await self._ask(request)

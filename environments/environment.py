@@ -32,6 +32,8 @@ class Row:
     where: str
     folder: Path | None = None
     """The folder of a local source, to find files that the record names."""
+    broken: str | None = None
+    """Why there is no record here to read."""
 
 
 class BadRow(Exception):
@@ -40,6 +42,9 @@ class BadRow(Exception):
 
 class Episode:
     """One trajectory's side of an environment: the state that lives on the host while the teacher acts."""
+
+    stateful = False
+    """Whether what a function does changes what the next one finds: then a resume makes all calls again."""
 
     def __init__(self, environment: Environment, task: Task, kernels: KernelHost) -> None:
         self.environment = environment

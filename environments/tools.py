@@ -7,10 +7,13 @@ gives back as `Idle` or `Missed` is an error of the teacher's, though nothing is
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
+
+from environments.types import Json
 
 Function: TypeAlias = Callable[..., Any]
 
@@ -32,6 +35,13 @@ class Missed(str):
     """A text that says that nothing was found: error E6."""
 
     __slots__ = ()
+
+
+async def called(function: Function, arguments: Mapping[str, Json]) -> Any:
+    """A function that waits for something is not to keep the event loop from everything else."""
+    if inspect.iscoroutinefunction(function):
+        return await function(**arguments)
+    return await asyncio.to_thread(function, **arguments)
 
 
 def is_method(function: Function) -> bool:

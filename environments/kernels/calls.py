@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_type_hints
 
 from environments.faults import InfrastructureFault, ToolFault
-from environments.tools import BadCall, Function, Idle, Missed
+from environments.tools import BadCall, Function, Idle, Missed, called
 from environments.types import Json, ToolCall, clean
 
 MOST_CALLS = 1_000
@@ -97,13 +97,6 @@ def event_of(value: Any) -> Literal["E5", "E6"] | None:
     if isinstance(value, Idle):
         return "E5"
     return "E6" if isinstance(value, Missed) else None
-
-
-async def called(function: Function, arguments: Mapping[str, Json]) -> Any:
-    """A function that waits for something is not to keep the event loop from everything else."""
-    if inspect.iscoroutinefunction(function):
-        return await function(**arguments)
-    return await asyncio.to_thread(function, **arguments)
 
 
 def checked(function: Function, arguments: Mapping[str, Json]) -> Mapping[str, Json]:

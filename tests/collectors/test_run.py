@@ -14,10 +14,11 @@ from collectors.config import RunConfig
 from collectors.run import Collection
 from collectors.teachers.retry import RetryPolicy
 from collectors.teachers.teacher import RecordingEnded
-from environments.environment import make_environment
+from environments.environment import Episode, make_environment
 from environments.faults import StoreFault, TeacherFault, UsageError
 from environments.gsm8k import Gsm8k
 from environments.kernels import KernelHost
+from environments.tools import BadCall
 from environments.types import Call, Reply, Request, Rules, Task, Trajectory, Usage
 from store.load import load_partial, load_trajectories
 from store.store import Store, open_store
@@ -142,6 +143,37 @@ async def test_after_a_cell_that_hit_its_limit_a_run_goes_on_from_the_fresh_sess
     assert trajectory.turns[0].observation.result is not None
     assert trajectory.turns[0].observation.result.timed_out
     assert asyncio.get_running_loop().time() > began
+
+
+class Stairs(Episode):
+    """Holds a state that cells change by calls."""
+
+    stateful = True
+    height = 0
+
+    def climb(self, steps: int) -> int:
+        if steps > 10:
+            raise BadCall("too many at once")
+        self.height += steps
+        return self.height
+
+
+class Climbing(Gsm8k):
+    functions = (Stairs.climb,)
+
+    @asynccontextmanager
+    async def episode(self, task: Task, kernels: KernelHost) -> AsyncIterator[Episode]:
+        yield Stairs(self, task, kernels)
+
+
+async def test_a_state_of_the_hosts_is_what_it_was_when_a_run_goes_on(store: Store) -> None:
+    cells = ("climb(1)\nclimb(99)", "climb(2)\nimport os; os._exit(1)", "climb(4)")
+    await interrupted(store, *map(CELL.format, cells), environment=Climbing())
+    teacher = Taught(*["not asked"] * 4, CELL.format("print(climb(8))"))
+    (trajectory,) = (await collect(store, teacher, environment=Climbing())).trajectories
+    assert [request.turn for request in teacher.asked] == [4]
+    assert [call.value for turn in trajectory.turns[:3] for call in turn.observation.result.calls] == [1, None, 3, 7]  # type: ignore[union-attr]
+    assert "15" in trajectory.turns[4].observation.text
 
 
 async def test_where_an_observation_differs_the_teacher_is_asked_anew(store: Store, tmp_path: Path) -> None:
