@@ -7,6 +7,7 @@ R2 at least one fixed. A doubt counts as not fixed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -16,7 +17,7 @@ from environments.teacher_code import canonical, defines, literal_calls
 from environments.types import ErrorClass, ErrorEvent, Recovery, RecoveryLevel, Trajectory, Turn
 from filters.linking import doing, holds, linked, missing, names, similar
 
-RECOVERY_VERSION = 1
+RECOVERY_VERSION = 2
 
 _BREAKS: frozenset[ErrorClass] = frozenset({"E1", "E1s", "E2"})
 _BARREN: frozenset[ErrorClass] = frozenset({*_BREAKS, "E5", "E6"})
@@ -115,16 +116,42 @@ def _mends_answer(course: _Course, event: ErrorEvent, turn: Turn) -> bool:
 
 def _mends_act(course: _Course, event: ErrorEvent, turn: Turn) -> bool:
     """E5: the same tool on one of the same things does something; what had to change may be the world, not the code."""
-    acts = cast("Sequence[Sequence[str]]", event.detail.get("acts", ()))
-    later = literal_calls(turn.action.content)
-    again = any(one[0] == other[0] and {*one[1:]} & {*other[1:]} for one in acts for other in later)
-    return again and course.ran(turn, _BARREN)
+    failed = cast("Sequence[Sequence[str]]", event.detail.get("acts", ()))
+    calls = _calls(turn)
+    if not calls:
+        return _same_act(failed, literal_calls(turn.action.content)) and course.ran(turn, _BARREN)
+    return _same_act(failed, [act for act, came_to_nothing in calls if not came_to_nothing])
+
+
+def _same_act(failed: Sequence[Sequence[str]], later: Sequence[Sequence[str]]) -> bool:
+    return any(one[0] == other[0] and {*one[1:]} & {*other[1:]} for one in failed for other in later)
 
 
 def _mends_search(course: _Course, event: ErrorEvent, turn: Turn) -> bool:
     """E6: another question about the same names finds something."""
-    failed, code = course.code(event.turn), turn.action.content
-    return course.ran(turn, _BARREN) and canonical(failed) != canonical(code) and linked(failed, code)
+    calls = _calls(turn)
+    if calls and "acts" in event.detail:
+        failed = cast("Sequence[Sequence[str]]", event.detail["acts"])
+        found = [act for act, came_to_nothing in calls if not came_to_nothing]
+        return any(
+            one[0] == other[0] and one != other and _words(one) & _words(other) for one in failed for other in found
+        )
+    before, code = course.code(event.turn), turn.action.content
+    return course.ran(turn, _BARREN) and canonical(before) != canonical(code) and linked(before, code)
+
+
+def _calls(turn: Turn) -> list[tuple[tuple[str, ...], bool]]:
+    """The functions of the host that a cell has called, with their arguments, and whether that came to nothing."""
+    made = turn.observation.result.calls if turn.observation.result else ()
+    return [
+        ((call.function, *map(str, call.arguments.values())), call.error is not None or call.event is not None)
+        for call in made
+    ]
+
+
+def _words(act: Sequence[str]) -> frozenset[str]:
+    """Those of a question that tell something."""
+    return frozenset(word for text in act[1:] for word in re.findall(r"\w{4,}", text.casefold()))
 
 
 _RULES: MappingProxyType[ErrorClass, Callable[[_Course, ErrorEvent, Turn], bool]] = MappingProxyType(

@@ -7,6 +7,7 @@ import pytest_asyncio
 
 from environments.errors import error_events
 from environments.kernels import KernelHost, KernelSession
+from environments.tools import Idle, Missed
 from environments.types import Recovery
 from filters.recovery import recovery
 from tests.factory import execute, play, solve
@@ -168,3 +169,46 @@ async def test_an_empty_search_is_fixed_by_another_that_finds_something(session:
 async def test_a_repeated_action_is_fixed_where_its_error_is(session: KernelSession) -> None:
     found = await judged(session, "b = 1 + [1]", "b = 1 + [1]", "b = [1] + [1]", RIGHT)
     assert found == Recovery("R2", ((0, 2), (1, 2)), ("E1", "E7"), 0)
+
+
+class House:
+    """Stands for a game on the host."""
+
+    at = ""
+
+    def goto(self, place: str) -> str:
+        self.at = place
+        return "You arrive."
+
+    def put(self, thing: str, place: str) -> str:
+        return "You put it." if self.at == place else Idle("Nothing happens.")
+
+    def seek(self, query: str) -> str:
+        return "Page: The Salt Ledger" if query == "The Salt Ledger" else Missed("Could not find it.")
+
+
+HOUSE = {
+    "an act that the world was not ready for": (
+        "put('mug 1', 'desk 1')", "goto('desk 1')\nfor thing in ['mug 1']: print(put(thing, 'desk 1'))",
+        Recovery("R2", ((0, 1),), ("E5",), 0),
+    ),
+    "an act of another kind": ("put('mug 1', 'desk 1')", "goto('desk 1')", Recovery("R1", (), (), 1)),
+    "one of several acts": (
+        "for n in (1, 2): print(put(f'mug {n}', 'desk 1'))", "goto('desk 1')\nput('mug 2', 'desk 1')\nput('mug 2', '')",
+        Recovery("R2", ((0, 1),), ("E5",), 1),
+    ),
+    "another question about the same": (
+        "seek('who filmed The Salt Ledger')", "found = seek('The Salt Ledger')", Recovery("R2", ((0, 1),), ("E6",), 0),
+    ),
+    "the same question again": ("seek('the ledger')", "seek('the ledger')", Recovery("R1", (), (), 3)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("wrong", "mended", "found"), HOUSE.values(), ids=HOUSE)
+async def test_calls_of_the_hosts_functions_are_linked_by_what_they_were_called_with(
+    wrong: str, mended: str, found: Recovery
+) -> None:
+    house = House()
+    functions = {"goto": house.goto, "put": house.put, "seek": house.seek}
+    async with KernelHost("none") as host, await host.session(functions=functions) as session:
+        assert await judged(session, wrong, mended, RIGHT) == found
