@@ -26,9 +26,11 @@ from environments.environment import Environment, make_environment
 from environments.faults import UsageError
 from environments.kernels import KernelHost, Limits, choose_isolation
 from environments.kernels.limits import make_limits
+from environments.search.cache import Caching
 from environments.sources import load_tasks
 from environments.types import Json, Task
 from store.recordings import read_recordings
+from store.searches import StoredReplies
 from store.store import open_store
 
 _LONGEST_NAME = 200
@@ -123,6 +125,8 @@ async def carry_out(plan: Plan) -> Ended:
     async with AsyncExitStack() as stack:
         teachers = await _teachers(plan, stack)
         store = await stack.enter_async_context(open_store(plan.store, create=True))
+        if isinstance(environment, Caching):
+            environment.cache = StoredReplies(store)
         await stack.enter_async_context(environment)
         kernels = await stack.enter_async_context(KernelHost(plan.isolation, limits=plan.limits, preload=plan.preload))
         progress = stack.enter_context(Progress(plan.run))

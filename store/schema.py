@@ -165,6 +165,15 @@ class CallRow(Base):
     body: Mapped[Any] = mapped_column(CompressedJson, nullable=True)
 
 
+class SearchReplyRow(Base):
+    """What a live server has answered, once for all runs: the same search has the same reply when a run goes on."""
+
+    __tablename__ = "search_replies"
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    request: Mapped[str] = mapped_column(Text)
+    reply: Mapped[Any] = mapped_column(CompressedJson, nullable=False)
+
+
 class ErrorEventRow(Base):
     """An error the teacher made, as `environments.errors` of that version reads it."""
 

@@ -43,6 +43,7 @@ class Stubs:
         self._process = os.getpid()
         # Otherwise what is sent before the host has connected would be dropped without a word.
         self._kernel.stdin_socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        _hide(self._shell, {f"<{name}>" for name in sources})
         for name, source in sources.items():
             made: dict[str, Any] = {"__name__": "__main__"}
             exec(compile(source, f"<{name}>", "exec"), made)  # noqa: S102  # ours
@@ -58,7 +59,6 @@ class Stubs:
             return answer["value"]
 
         name = arguments_of.__name__
-        # A traceback is not to show where we stand.
         call.__code__ = call.__code__.replace(co_filename=f"<{name}>", co_name=name, co_qualname=name)
         return functools.update_wrapper(call, arguments_of)
 
@@ -106,3 +106,19 @@ class Stubs:
         except (TypeError, ValueError):
             return {}  # the end of input, for an `input()` that was broken off
         return answer if isinstance(answer, dict) else {}
+
+
+def _hide(shell: Any, files: set[str]) -> None:
+    """A traceback ends where the cell has called a function, and does not show us."""
+    stock = shell._get_exc_info
+
+    def shown(given: Any = None) -> Any:
+        kind, error, trace = stock(given)
+        place = trace
+        while place is not None and place.tb_next is not None:
+            if place.tb_next.tb_frame.f_code.co_filename in files:
+                place.tb_next = None
+            place = place.tb_next
+        return kind, error, trace
+
+    shell._get_exc_info = shown
