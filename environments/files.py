@@ -64,41 +64,52 @@ def _opened(path: Path) -> IO[bytes]:
 
 def _json_lines(path: Path) -> Iterator[Row]:
     for number, line in _lines(path):
-        if line.strip():
-            where = f"{path}:{number}"
-            yield Row(_object(_parsed(line, where), where), where, path.parent)
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            yield _row(json.loads(line), where, path)
+        except (json.JSONDecodeError, RecursionError) as error:
+            if not line.endswith("\n"):  # Nobody knows how many lines are missing after it.
+                raise UsageError(f"{where}: not JSON, or cut off ({_why(error)}).") from error
+            yield Row({}, where, path.parent, broken=f"not JSON ({_why(error)})")
 
 
 def _json(path: Path) -> Iterator[Row]:
-    data = _parsed("".join(line for _, line in _lines(path)), str(path))
+    try:
+        data = json.loads("".join(line for _, line in _lines(path)))
+    except (json.JSONDecodeError, RecursionError) as error:
+        line = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) and error.lineno > 1 else ""
+        raise UsageError(f"{path}{line}: not JSON, or cut off ({_why(error)}).") from error
     rows = data.get("data") if isinstance(data, dict) else data
     if not isinstance(rows, list):
         raise UsageError(f"{path}: neither a list of records nor an object with such a list under 'data'.")
     for number, record in enumerate(rows, start=1):
-        where = f"{path}[{number}]"
-        yield Row(_object(record, where), where, path.parent)
+        yield _row(record, f"{path}[{number}]", path)
 
 
-def _parsed(text: str, where: str) -> Json:
-    try:
-        parsed: Json = json.loads(text)
-    except json.JSONDecodeError as error:
-        place = where if error.lineno == 1 else f"{where}:{error.lineno}"
-        raise UsageError(f"{place}: not JSON, or cut off ({error.msg} at column {error.colno}).") from error
-    except RecursionError as error:
-        raise UsageError(f"{where}: JSON nested too deep.") from error
-    return parsed
-
-
-def _object(record: Json, where: str) -> dict[str, Json]:
+def _row(record: Json, where: str, path: Path) -> Row:
     if not isinstance(record, dict):
-        raise UsageError(f"{where}: a {type(record).__name__} where a record (an object) is expected.")
-    return record
+        kind = "list" if isinstance(record, list) else "single value"
+        return Row({}, where, path.parent, broken=f"a {kind} where a record (an object) is expected")
+    return Row(record, where, path.parent)
+
+
+def _why(error: json.JSONDecodeError | RecursionError) -> str:
+    return f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else "nested too deep"
 
 
 def _csv(path: Path) -> Iterator[Row]:
     csv.field_size_limit(_LARGEST_CELL)
-    reader = csv.reader((line for _, line in _lines(path)), strict=True)
+    ended = True
+
+    def lines() -> Iterator[str]:
+        nonlocal ended
+        for _, line in _lines(path):
+            ended = line.endswith("\n")
+            yield line
+
+    reader = csv.reader(lines(), strict=True)
     try:
         header = next(reader, None)
         while True:
@@ -107,7 +118,7 @@ def _csv(path: Path) -> Iterator[Row]:
             if cells is None or header is None:
                 return
             if cells:
-                yield _row(header, cells, path, start)
+                yield _cells(header, cells, path, start, ended=ended)
     except csv.Error as error:
         raise UsageError(f"{path}:{reader.line_num}: not CSV, or cut off ({error}).") from error
 
@@ -119,13 +130,16 @@ def _tsv(path: Path) -> Iterator[Row]:
         if header is None:
             header = cells
         elif line.strip():
-            yield _row(header, cells, path, number)
+            yield _cells(header, cells, path, number, ended=line.endswith("\n"))
 
 
-def _row(header: Sequence[str], cells: Sequence[str], path: Path, line: int) -> Row:
+def _cells(header: Sequence[str], cells: Sequence[str], path: Path, line: int, *, ended: bool) -> Row:
     where = f"{path}:{line}"
     if len(header) != len(cells):
-        raise UsageError(f"{where}: {len(cells)} cells where the header has {len(header)}; is the file cut off?")
+        unlike = f"{len(cells)} cells where the header has {len(header)}"
+        if not ended:
+            raise UsageError(f"{where}: {unlike}; is the file cut off?")
+        return Row({}, where, path.parent, broken=unlike)
     return Row(dict(zip(header, cells, strict=True)), where, path.parent)
 
 

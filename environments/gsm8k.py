@@ -14,6 +14,8 @@ _MARK = "####"
 
 class Gsm8k(Math):
     name = "gsm8k"
+    summary = "a word problem whose answer is one number (GSM8K)"
+    data = "hf:openai/gsm8k/main#train"
     demo = str(Path(__file__).parent / "demo" / "gsm8k.jsonl")
 
     def task(self, row: Row) -> Task:

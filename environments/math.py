@@ -23,6 +23,9 @@ from environments.types import Grade, Json, Task, clean
 
 class Math(Environment):
     name = "math"
+    summary = "a problem of competition mathematics (MATH)"
+    grading = "mathematics"
+    data = "hf:EleutherAI/hendrycks_math/algebra#train and six more"
     preload = ("sympy", "numpy")
     demo = str(Path(__file__).parent / "demo" / "math.jsonl")
 

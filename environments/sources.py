@@ -15,12 +15,24 @@ from typing import TYPE_CHECKING
 from environments.environment import BadRow, Environment, Row
 from environments.faults import UsageError
 from environments.files import read_file
+from environments.taskfile import prepared_task
 from environments.types import Task
 
 if TYPE_CHECKING:
     from environments.types import Json
 
 HUB = "hf:"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a row was passed over."""
+
+    where: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +48,35 @@ def load_tasks(
     """The source's tasks in its order, or shuffled by `seed`; `limit` counts tasks, not rows."""
     if limit is not None and limit < 1:
         raise UsageError(f"{source}: a limit of {limit} tasks leaves nothing to do.")
-    problems: list[str] = []
+    problems: list[Problem] = []
     # A shuffle has to see every row first; without one, reading stops as soon as there are enough.
-    tasks = list(_take(_tasks(environment, read_rows(source), problems), None if seed is not None else limit))
+    tasks = list(_take(read_tasks(environment, read_rows(source), problems), None if seed is not None else limit))
     if not tasks:
-        told = "; ".join(problems[:3]) or "it holds no rows"
+        told = "; ".join(map(str, problems[:3])) or "it holds no rows"
         raise UsageError(f"{source}: not one task of '{environment.name}' in it: {told}.")
     if seed is not None:
         random.Random(seed).shuffle(tasks)  # noqa: S311
-    return Loaded(tuple(tasks[:limit]), tuple(problems))
+    return Loaded(tuple(tasks[:limit]), tuple(map(str, problems)))
+
+
+def read_tasks(environment: Environment, rows: Iterable[Row], problems: list[Problem]) -> Iterator[Task]:
+    """The tasks of rows, of the environment's own form or of a task file's; what is passed over goes to `problems`."""
+    seen: dict[str, tuple[Task, str]] = {}
+    for row in rows:
+        if row.broken is not None:
+            problems.append(Problem(row.where, row.broken))
+            continue
+        try:
+            task = prepared_task(row, environment.name) or environment.task(row)
+        except BadRow as error:
+            problems.append(Problem(row.where, str(error)))
+            continue
+        if task.id not in seen:
+            seen[task.id] = (task, row.where)
+            yield task
+        elif seen[task.id][0] != task:
+            other = f"'{task.id}' again, with other content than at {seen[task.id][1]}"
+            problems.append(Problem(row.where, other))
 
 
 def read_rows(source: str | Path, *, split: str | None = None) -> Iterator[Row]:
@@ -59,21 +91,6 @@ def read_rows(source: str | Path, *, split: str | None = None) -> Iterator[Row]:
         yield from read_hub(str(source).removeprefix(HUB), split=split)
     else:
         yield from read_file(Path(source).expanduser())
-
-
-def _tasks(environment: Environment, rows: Iterable[Row], problems: list[str]) -> Iterator[Task]:
-    seen: dict[str, tuple[Task, str]] = {}
-    for row in rows:
-        try:
-            task = environment.task(row)
-        except BadRow as error:
-            problems.append(f"{row.where}: {error}")
-            continue
-        if task.id not in seen:
-            seen[task.id] = (task, row.where)
-            yield task
-        elif seen[task.id][0] != task:
-            problems.append(f"{row.where}: '{task.id}' again, with other content than at {seen[task.id][1]}")
 
 
 def _take(tasks: Iterator[Task], limit: int | None) -> Iterator[Task]:

@@ -9,23 +9,29 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from environments.columns import columns_of, described
 from environments.environment import BadRow, Environment, Row
 from environments.faults import UsageError
 from environments.files import unescape
-from environments.graders.denotation import grade_denotation
+from environments.graders.denotation import canonical, grade_denotation
 from environments.sources import text_of
 from environments.texts import prompt_text
 from environments.types import Grade, Json, Task, clean
 
 VARIANTS = ("sql", "pandas")
+DERIVED = "canonical targets, which the source does not give, derived by our reading of the data set's evaluator"
 _SQL_TYPES = {"integer": "INTEGER", "float": "REAL", "text": "TEXT"}
 
 
 class Tables(Environment):
     name = "tables"
+    summary = "a question about one table, for SQL or for pandas (WikiTableQuestions)"
+    grading = "a denotation"
+    data = "hf:stanfordnlp/wikitablequestions/random-split-1#train"
+    variants = VARIANTS
     demo = str(Path(__file__).parent / "demo" / "tables.jsonl")
 
     def __init__(self, variant: str | None = None) -> None:
@@ -56,7 +62,16 @@ class Tables(Environment):
             f"{question}\n\n{size}\n{described(columns, rows)}",
             reference,
             inputs={"columns": headers, "rows": rows},
+            metadata=_metadata(row, len(rows), len(columns)),
         )
+
+    def completed(self, task: Task) -> tuple[Task, str | None]:
+        """With canonical targets: the data set's training split comes without them."""
+        assert isinstance(task.reference, Mapping)
+        if "canon" in task.reference:
+            return task, None
+        canon: list[Json] = [canonical(target) for target in _strings(task.reference["targets"])]
+        return replace(task, reference={**task.reference, "canon": canon}), DERIVED
 
     def setup(self, task: Task) -> str:
         headers, rows = _strings(task.inputs["columns"]), [_strings(row) for row in _list(task.inputs["rows"])]
@@ -126,6 +141,14 @@ def _values(row: Row, field: str) -> list[Json]:
     if not isinstance(value, str) or not value:
         raise BadRow(f"no 'answers' and no '{field}'")
     return [clean(unescape(part)) for part in value.split("|")]
+
+
+def _metadata(row: Row, rows: int, columns: int) -> dict[str, Json]:
+    """The table's size, and its name in the data set where the row gives one."""
+    table = row.data.get("table")
+    named = table.get("name") if isinstance(table, Mapping) else row.data.get("context")
+    size: dict[str, Json] = {"rows": rows, "columns": columns}
+    return size | ({"table": clean(named)} if isinstance(named, str) and named else {})
 
 
 def _table(row: Row) -> tuple[list[str], list[list[str]]]:

@@ -96,6 +96,10 @@ def _plain(text: str) -> str:
     text = text.strip()
     fenced = re.fullmatch(r"```\w*\n(.*?)\n?```", text, re.DOTALL)
     text = fenced[1].strip() if fenced else text
+    for opening, closing in (("$$", "$$"), (r"\[", r"\]")):
+        inner = text.removeprefix(opening).removesuffix(closing)
+        if text == f"{opening}{inner}{closing}" and opening not in inner and closing not in inner:
+            text = inner.strip()
     text = re.sub(r"\*\*(?=\S)([^*\n]+)(?<=\S)\*\*(?!\w)", r"\1", text)
     text = re.sub(r"`([^`\n]+)`", r"\1", text)
     return text.strip()

@@ -8,6 +8,7 @@ how a solution is split into values, and where this is kinder than the definitio
 from __future__ import annotations
 
 import ast
+import math
 import re
 import unicodedata
 import warnings
@@ -155,6 +156,21 @@ def target_value(target: str, canon: str | None) -> Value:
     if value.number is None and value.date is None:
         return Value(value.text, _count(value.text))
     return value
+
+
+def canonical(target: str) -> str:
+    """A target as `targetCanon` writes it: `4000000.0`, `xxxx-06-xx` or the text itself. It judges as the target."""
+    value = target_value(target, None)
+    if value.number is not None and math.isfinite(value.number):
+        return repr(value.number)
+    if value.date is None:
+        return target
+    year, month, day = value.date
+    parts = (
+        "xxxx" if year is None else f"{year:04}",
+        *("xx" if part is None else f"{part:02}" for part in (month, day)),
+    )
+    return "-".join(parts)
 
 
 def _count(text: str) -> float | None:

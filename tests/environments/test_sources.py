@@ -11,7 +11,7 @@ import pytest
 from environments.faults import UsageError
 from environments.files import unescape
 from environments.gsm8k import Gsm8k
-from environments.hub import Address, address
+from environments.hub import SCRIPTED, Address, _asked, address
 from environments.math import Math
 from environments.sources import load_tasks, read_rows
 
@@ -76,6 +76,9 @@ def test_a_tsv_cell_is_given_as_written_and_unescaped_on_request(tmp_path: Path)
         ("short.csv", b"a,b\n1,2\n3\n", r"short\.csv:3: 1 cells where the header has 2"),
         ("torn.csv", b'a,b\n1,"2\n', r"torn\.csv:\d: not CSV, or cut off"),
         ("short.tsv", b"a\tb\n1\n", r"short\.tsv:2: 1 cells"),
+        ("torn.tsv", b"a\tb\n1\t2\n1", r"torn\.tsv:3: 1 cells .* is the file cut off"),
+        ("last.csv", b"a,b\n1,2\n3", r"last\.csv:3: 1 cells .* is the file cut off"),
+        ("deep.jsonl", b"[" * 100_000, r"deep\.jsonl:1: not JSON, or cut off \(nested too deep"),
         ("torn.parquet", b"PAR1\x00\x00", r"torn\.parquet:1: not Parquet"),
         ("rows.xlsx", b"", r"rows\.xlsx: no reader.*\.jsonl"),
         ("empty.jsonl", b"", r"empty\.jsonl: not one task of 'gsm8k'.*no rows"),
@@ -106,6 +109,39 @@ def test_a_bad_row_is_told_and_costs_no_other(tmp_path: Path) -> None:
         f"{path}:2: no 'answer'",
         f"{path}:4: 'gsm8k/a' again, with other content than at {path}:1",
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "broken", "said"),
+    [
+        (".jsonl", "not json\n", ":2: not JSON (Expecting value at column 1)"),
+        (".jsonl", '{"id": \n', ":2: not JSON (Expecting value at column"),
+        (".jsonl", "7\n", ":2: a single value where a record (an object) is expected"),
+        (".jsonl", "[" * 100_000 + "\n", ":2: not JSON (nested too deep)"),
+        (".json", "[],", "[2]: a list where a record (an object) is expected"),
+        (".csv", "x\n", ":3: 1 cells where the header has 3"),
+        (".tsv", "x\n", ":3: 1 cells where the header has 3"),
+    ],
+)
+def test_a_broken_row_in_the_midst_of_a_file_costs_no_other(kind: str, broken: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / f"rows{kind}"
+    first, last = ('{"id": "%s", "question": "1?", "answer": "1"}' % name for name in "ab")  # noqa: UP031
+    separator = "," if kind == ".csv" else "\t"
+    table = [
+        separator.join(cells) + "\n" for cells in (("id", "question", "answer"), ("a", "1?", "1"), ("b", "1?", "1"))
+    ]
+    path.write_text(
+        {
+            ".jsonl": f"{first}\n{broken}{last}\n",
+            ".json": f"[{first}, {broken} {last}]",
+            ".csv": "".join((*table[:2], broken, table[2])),
+            ".tsv": "".join((*table[:2], broken, table[2])),
+        }[kind]
+    )
+    loaded = load_tasks(Gsm8k(), path)
+    assert [task.id for task in loaded.tasks] == ["gsm8k/a", "gsm8k/b"]
+    (problem,) = loaded.problems
+    assert problem.startswith(f"{path}{said}")
 
 
 def test_a_source_of_bad_rows_only_is_the_users_to_put_right(tmp_path: Path) -> None:
@@ -172,3 +208,44 @@ def test_a_split_that_is_not_named_or_not_there_is_asked_for(hub_folder: Path) -
 def test_a_data_set_that_is_not_there_is_the_users_to_put_right(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be loaded"):
         list(read_rows(f"hf:{tmp_path}/none#train"))
+
+
+@pytest.mark.parametrize(
+    ("name", "config"), [(name, config) for name, configs in SCRIPTED.items() for config in configs]
+)
+def test_a_data_set_that_a_script_made_is_asked_for_by_its_files(name: str, config: str) -> None:
+    files = SCRIPTED[name][config]
+    asked = _asked(address(f"{name}/{config}#train"), "here")
+    revision = files.revision.replace("/", "%2F")
+    assert asked["path"] == files.form
+    assert asked["data_files"]["train"] == f"hf://datasets/{name}@{revision}/{files.splits['train']}"
+
+
+def test_a_revision_that_is_named_comes_before_the_usual_one() -> None:
+    asked = _asked(address("codeparrot/apps@refs/pr/5#train"), "here")
+    assert asked["data_files"]["train"] == "hf://datasets/codeparrot/apps@refs%2Fpr%2F5/train.jsonl"
+
+
+def test_a_data_set_of_scripts_needs_a_config_that_there_is() -> None:
+    for text, said in (
+        ("hotpotqa/hotpot_qa#train", "say which"),
+        ("hotpotqa/hotpot_qa/easy#train", "there is no 'easy'"),
+    ):
+        with pytest.raises(UsageError, match=rf"{said}: the configs are distractor, fullwiki"):
+            list(read_rows(f"hf:{text}"))
+
+
+def test_a_data_set_that_is_still_a_script_is_told_in_a_line(tmp_path: Path) -> None:
+    folder = tmp_path / "words"
+    folder.mkdir()
+    (folder / "words.py").write_text("raise SystemExit('it was run')\n")
+    with pytest.raises(UsageError, match=r"is made by a script.*refs/convert/parquet") as told:
+        list(read_rows(f"hf:{folder}#train"))
+    assert "\n" not in str(told.value)
+
+
+def test_the_documentation_names_every_data_set_that_a_script_made() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    for name, configs in SCRIPTED.items():
+        assert f"`hf:{name}" in page
+        assert all(config in page for config in (next(iter(configs)), list(configs)[-1]) if len(configs) > 1)

@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 
 from environments.columns import columns_of, described
@@ -205,20 +206,62 @@ def test_every_table_agrees_with_its_twin_cell_by_cell(data: Path) -> None:
         assert [[_spaced(cell) for cell in row] for row in [headers, *rows]] == _twin(path), path
 
 
+def _real(data: Path) -> dict[str, tuple[list[str], list[list[str]]]]:
+    quirks = json.loads((data / "wtq" / "table_quirks.json").read_text())
+    assert {quirk for found in quirks.values() for quirk in found} >= {
+        "dup_headers", "empty_header", "newline_in_header", "newline_in_cell", "unicode_dash", "total_row", "wide",
+    }  # fmt: skip
+    return {name: read_table(data / "wtq" / name) for name in quirks}
+
+
 @pytest.mark.data
 @pytest.mark.parametrize("variant", ["sql", "pandas"])
-def test_the_worst_tables_stand_in_the_session_as_read(variant: str, data: Path) -> None:
-    quirks = json.loads((data / "wtq" / "table_quirks.json").read_text())
-    worst = sorted(quirks, key=lambda name: -len(quirks[name]))[:20]
-    assert all(len(quirks[name]) >= 3 for name in worst)
-    for name in worst:
-        headers, rows = read_table(data / "wtq" / name)
+def test_every_table_stands_in_the_session_as_read(variant: str, data: Path) -> None:
+    for name, (headers, rows) in _real(data).items():
         session = _session(_task(variant, headers, rows))
         if variant == "sql":
             held = session["conn"].execute("SELECT * FROM data_table").fetchall()
         else:
             held = session["df"].values.tolist()
         assert [[str(cell) for cell in row] for row in held] == rows, name
+
+
+@pytest.mark.data
+def test_every_column_has_a_name_that_sql_takes_without_quotes_and_the_prompt_maps_it_to_its_header(data: Path) -> None:
+    for name, (headers, rows) in _real(data).items():
+        task = _task("sql", headers, rows)
+        conn = _session(task)["conn"]
+        names = [row[1] for row in conn.execute("PRAGMA table_info(data_table)")]
+        assert len({one.lower() for one in names}) == len(headers), name
+        told = dict(re.findall(r"^- (\S+) \(\w+(?:, headed (.*))?\)$", task.prompt, re.MULTILINE))
+        assert list(told) == names, name
+        for column, header in zip(names, headers, strict=True):
+            conn.execute(f"SELECT {column}, count(*) FROM data_table GROUP BY {column} ORDER BY {column}")
+            shown = re.sub(r"[\r\n\t]", lambda one: repr(one[0])[1:-1], header)
+            assert told[column] == ("" if column == header else f'"{shown}"' if header.strip() else "with nothing"), (
+                name
+            )
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("variant", ["sql", "pandas"])
+def test_a_prompt_shows_the_first_rows_whole_however_wide_the_terminal(
+    variant: str, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = []
+    for width in ("20", "400"):
+        monkeypatch.setenv("COLUMNS", width)
+        pandas.set_option("display.width", int(width), "display.max_columns", int(width) // 10)
+        prompts.append([_task(variant, *table).prompt for table in _real(data).values()])
+    pandas.reset_option("display.width")
+    pandas.reset_option("display.max_columns")
+    assert prompts[0] == prompts[1]
+    for prompt, (headers, rows) in zip(prompts[0], _real(data).values(), strict=True):
+        shown = prompt.rpartition("rows, cells separated by ' | ':\n")[2].split("\n")
+        assert len(shown) == min(5, len(rows))
+        for line, row in zip(shown, rows, strict=False):
+            assert line.count(" | ") >= len(headers) - 1
+            assert line.startswith(re.sub(r"[\r\n\t]", lambda one: repr(one[0])[1:-1], row[0][:60]))
 
 
 @pytest.mark.data

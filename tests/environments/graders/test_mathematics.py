@@ -3,9 +3,10 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import pytest_asyncio
 
@@ -278,6 +279,57 @@ async def test_every_reference_of_math_is_right_as_written_and_as_sympy_prints_i
         assert (await grader.grade(gold, printed)).correct, (gold, printed)
 
 
+SPELLINGS = {
+    "in dollars": lambda gold: f"${gold}$",
+    "inline": lambda gold: rf"\({gold}\)",
+    "displayed": lambda gold: f"$$\n{gold}\n$$",
+    "displayed in brackets": lambda gold: f"\\[\n{gold}\n\\]",
+    "boxed": lambda gold: rf"\boxed{{{gold}}}",
+    "boxed in a sentence": lambda gold: f"Therefore the final answer is $\\boxed{{{gold}}}$.",
+    "in a sentence": lambda gold: f"The answer is ${gold}$.",
+    "after a label": lambda gold: f"**Answer:** {gold}",
+    "emphasised": lambda gold: f"**{gold}**",
+    "with a full stop": lambda gold: f"{gold}.",
+    "with large fractions": lambda gold: gold.replace(r"\frac", r"\dfrac"),
+    "with small fractions": lambda gold: re.sub(r"\\d?frac", r"\\tfrac", gold),
+    "with plain brackets": lambda gold: gold.replace(r"\left", "").replace(r"\right", ""),
+    "with square matrices": lambda gold: gold.replace("pmatrix", "bmatrix"),
+    "spaced out": lambda gold: gold.replace("+", " + ").replace("=", " = "),
+}
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("spelling", SPELLINGS)
+async def test_every_reference_of_math_is_right_in_every_spelling(
+    grader: MathGrader, data: Path, spelling: str
+) -> None:
+    taken = [gold for gold in _golds(data) if not (await grader.grade(gold, SPELLINGS[spelling](gold))).correct]
+    assert taken == []
+
+
+def _next_digit(gold: str) -> str:
+    """`12` for `11`: the last digit that stands in it, one further."""
+    last = re.fullmatch(r"(.*)(\d)(\D*)", gold, re.DOTALL)
+    return f"{last[1]}{(int(last[2]) + 1) % 10}{last[3]}" if last else gold
+
+
+def _other_sign(gold: str) -> str:
+    """Of one number, which is not zero."""
+    if gold == "0" or not re.fullmatch(r"-?(?:[\d./{}]|\\d?frac|\\sqrt|\\pi)+", gold):
+        return gold
+    return gold.removeprefix("-") if gold.startswith("-") else f"-{gold}"
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("change", "count"), [(_next_digit, 345), (_other_sign, 250)])
+async def test_no_reference_of_math_is_right_with_another_digit_or_sign(
+    grader: MathGrader, data: Path, change: Callable[[str], str], count: int
+) -> None:
+    changed = [(gold, change(gold)) for gold in _golds(data) if change(gold) != gold]
+    assert len(changed) >= count
+    assert [pair for pair in changed if (await grader.grade(*pair)).correct] == []
+
+
 @pytest.mark.data
 async def test_no_reference_of_math_is_taken_for_its_neighbours(grader: MathGrader, data: Path) -> None:
     core = re.compile(r"\\!|[,\s]|\^\\circ|\\text.*|\\mbox.*|d(?=frac)|\\%")
@@ -292,13 +344,21 @@ async def test_no_reference_of_math_is_taken_for_its_neighbours(grader: MathGrad
 
 
 @pytest.mark.parametrize("solution", ["9^9^9^9^9", "factorial(10**9)"])
-async def test_a_solution_that_exhausts_its_worker_is_wrong_and_the_next_is_graded(
+async def test_no_worker_survives_a_solution_that_exhausts_it_and_the_next_is_graded(
     grader: MathGrader, solution: str
 ) -> None:
+    assert (await grader.grade("x+1", "1+x+0")).correct
+    asked = _workers()
+    assert asked
     grade = await grader.grade("x+1", solution)
     assert not grade.correct
     assert "too much for the algebra" in grade.note
+    assert len(asked - _workers()) == 1
     assert (await grader.grade("x+1", "1+x+0")).correct
+
+
+def _workers() -> set[int]:
+    return {child.pid for child in psutil.Process().children() if "mathworker" in " ".join(child.cmdline())}
 
 
 @pytest.mark.parametrize(
