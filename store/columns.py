@@ -16,13 +16,20 @@ _NANO = Decimal(10) ** 9
 
 
 class CompressedJson(TypeDecorator[Any]):
-    """JSON as bytes, deflated when large. ASCII-only, so lone surrogates and NUL survive every database."""
+    """JSON as bytes, deflated when large. ASCII-only, so lone surrogates and NUL survive every database.
+
+    `holds_none`: None is a value like any other, and not the absence of one.
+    """
 
     impl = LargeBinary
     cache_ok = True
 
+    def __init__(self, *, holds_none: bool = False) -> None:
+        super().__init__()
+        self.holds_none = holds_none
+
     def process_bind_param(self, value: Any, dialect: Dialect) -> bytes | None:
-        if value is None:
+        if value is None and not self.holds_none:
             return None
         plain = json.dumps(value, separators=(",", ":")).encode("ascii")
         return b"z" + zlib.compress(plain, 6) if len(plain) >= _COMPRESS_FROM else b"j" + plain

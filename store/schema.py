@@ -62,7 +62,7 @@ class TaskRow(Base):
     digest: Mapped[str] = mapped_column(String(64))
     environment: Mapped[str] = mapped_column(String(200))
     prompt: Mapped[str] = mapped_column(Text)
-    reference: Mapped[Any] = mapped_column(CompressedJson, nullable=False)
+    reference: Mapped[Any] = mapped_column(CompressedJson(holds_none=True), nullable=False)
     inputs: Mapped[Any] = mapped_column(CompressedJson, nullable=False)
     details: Mapped[dict[str, Any]]
 

@@ -28,7 +28,7 @@ from environments.types import (
 from store.load import finished_work, load_partial, load_trajectories, load_trajectory
 from store.log import Beginning, TrajectoryLog, add_prompt, add_tasks, begin_trajectory, ensure_run
 from store.queries import group_sums, total
-from store.schema import CallRow, PromptRow
+from store.schema import CallRow, PromptRow, TaskRow
 from store.store import Store, open_store
 
 TASK = Task("math/1", "math", "What is 1+1?", "2", {"rows": [["a", "\ud800"]]}, {"level": 1})
@@ -229,3 +229,12 @@ async def test_a_call_that_brought_a_reply_is_written_with_it(address: str) -> N
         await log.reply(0, reply())
         rows = await store.read(select(CallRow.fault, CallRow.retry_after).order_by(CallRow.id))
         assert [(row["fault"], row["retry_after"]) for row in rows] == [("rate_limited", 2.0), (None, None)]
+
+
+async def test_a_task_without_a_reference_is_kept_as_it_is(address: str) -> None:
+    judged_by_its_state = Task("house/1", "house", "Put a mug on the shelf.", None, {"game": None})
+    async with open_store(address, create=True) as store:
+        (row,) = (await add_tasks(store, [judged_by_its_state])).values()
+        assert await add_tasks(store, [judged_by_its_state]) == {"house/1": row}
+        (held,) = await store.read(select(TaskRow.reference, TaskRow.inputs))
+        assert (held["reference"], held["inputs"]) == (None, {"game": None})
