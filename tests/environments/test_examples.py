@@ -7,9 +7,12 @@ import sqlite3
 
 import pytest
 
+from environments.apps import Apps
 from environments.environment import Environment, Row
 from environments.gsm8k import Gsm8k
+from environments.humaneval import HumanEval
 from environments.math import Math
+from environments.mbpp import Mbpp
 from environments.protocol.render import observe, wrong_text
 from environments.tables import Tables
 from environments.types import Rules
@@ -24,12 +27,23 @@ TABLE = {
 }
 QUESTION = "how many more visitors came to the most visited site than to the least visited one?"
 ANSWERS = {"math": "12", "gsm8k": "248"}
+RIDES = {"inputs": ["2\n3 -1 4\n-2 -3\n", "1\n5\n"], "outputs": ["6\n0\n", "5\n"]}
+CALM = "def check(candidate):\n    assert candidate([3, 1, 9, 2, 2, 2], 4) == 3\n    assert candidate([], 4) == 0\n"
+INITIALS = ['assert initials("Ada Holt") == "AH"', 'assert initials("Ada Maria-Luise Holt") == "AMLH"']
 
 
 def _row(environment: Environment) -> Row:
     if isinstance(environment, Tables):
         return Row({"id": "sites", "question": QUESTION, "answers": ["9331"], "table": TABLE}, "example")
     problem = environment.example.split("\n\nAssistant:\n")[0].removeprefix("Task:\n")
+    if isinstance(environment, Apps):
+        question = problem.rpartition("\n\n")[0]
+        return Row({"id": "example", "question": question, "input_output": RIDES}, "example")
+    if isinstance(environment, HumanEval):
+        code = problem.partition("\n\n")[2]
+        return Row({"task_id": "1", "prompt": code, "entry_point": "longest_calm", "test": CALM}, "example")
+    if isinstance(environment, Mbpp):
+        return Row({"task_id": 1, "text": problem.partition("\n")[0], "test_list": INITIALS}, "example")
     name = "question" if environment.name == "gsm8k" else "problem"
     return Row({"id": "example", name: problem, "answer": ANSWERS[environment.name]}, "example")
 
@@ -44,7 +58,10 @@ def _run(code: str, namespace: dict[str, object]) -> str:
     return printed.getvalue().rstrip("\n")
 
 
-@pytest.mark.parametrize("environment", [Math(), Gsm8k(), Tables("sql"), Tables("pandas")], ids=lambda one: one.name)
+EXAMPLES = [Math(), Gsm8k(), Tables("sql"), Tables("pandas"), Apps(), HumanEval(), Mbpp()]
+
+
+@pytest.mark.parametrize("environment", EXAMPLES, ids=lambda one: one.name)
 async def test_an_example_is_true_and_shows_one_error_corrected(environment: Environment) -> None:
     task = environment.task(_row(environment))
     opening, *turns = environment.example.split("\n\nAssistant:\n")
