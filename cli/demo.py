@@ -11,6 +11,8 @@ from cli.options import run
 from environments.faults import ErrataError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from rich.console import Console
 
     from environments.types import Trajectory
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from store.store import Store
 
 TEACHER = "scripted:demo"
-ENVIRONMENTS = ("math", "tables:sql", "tables:pandas")
+ENVIRONMENTS = ("math", "tables:sql", "tables:pandas", "hotpotqa", "apps", "alfworld")
 STORE_FILE = "errata.db"
 
 
@@ -57,7 +59,7 @@ async def _demo(console: Console, folder: Path) -> None:
         "A recorded teacher plays bundled tasks. Its replies are from a tape; its code is really run\n"
         f"(isolation: {isolation}), its answers are really graded.\n"
     )
-    await _collect(address, isolation)
+    await _collect(address, isolation, list(_installed(console)))
     recipe = load_recipe("recovered")
     async with open_store(address) as store:
         funnel = await filter_store(store, recipe)
@@ -78,12 +80,24 @@ def _store_in(folder: Path) -> str:
     return f"sqlite:///{folder / STORE_FILE}"
 
 
-async def _collect(address: str, isolation: str) -> None:
+def _installed(console: Console) -> Iterator[str]:
+    """The demo's environments, but for those whose packages are not there."""
+    from cli.envs import listed
+
+    for name in ENVIRONMENTS:
+        found = listed(name)
+        if found is None or not (found.missing or found.trouble):
+            yield name
+        else:
+            console.print(f"{name} is left out: {found.install or found.trouble}\n", highlight=False, markup=False)
+
+
+async def _collect(address: str, isolation: str, environments: Sequence[str]) -> None:
     from cli.collecting import Plan, carry_out
     from collectors.teachers.scripted import DEMO_TAPE, read_tape
 
     recorded = frozenset(task for task, _ in read_tape(DEMO_TAPE))
-    for environment in ENVIRONMENTS:
+    for environment in environments:
         run_name = environment.replace(":", "-")
         values = {"env": environment, "teachers": [TEACHER], "run": run_name, "isolation": isolation}
         ended = await carry_out(Plan.make(values, address, only=recorded))

@@ -36,6 +36,16 @@ class Listed:
     trouble: str | None = None
 
 
+def listed(name: str) -> Listed | None:
+    """Of an environment by its registered name, a variant's aside; None for one that is not registered."""
+    from importlib.metadata import entry_points
+
+    from environments.environment import ENTRY_POINTS
+
+    points = entry_points(group=ENTRY_POINTS, name=name.partition(":")[0])
+    return next(map(_listed, points), None)
+
+
 def envs(as_json: AsJson = False) -> None:
     """List the environments: tasks, functions, grader, data, what is missing."""
     from importlib.metadata import entry_points

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli import collect, demo, doctor, export, filter, runs, show, stats  # noqa: A004 - the command's own name
+from cli import alfworld, collect, demo, doctor, envs, export, filter, index, prepare, runs, show, stats  # noqa: A004 - a command's name
 from environments.faults import ErrataError
 
 
@@ -38,7 +38,7 @@ def _errata(
     pass
 
 
-for module in (demo, doctor, collect, runs, show, stats, filter, export):
+for module in (demo, doctor, envs, prepare, index, alfworld, collect, runs, show, stats, filter, export):
     module.register(app)
 
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 
 import pytest
 
+from cli.envs import listed
 from collectors.rollout import Rollout
 from collectors.teachers.scripted import DEMO_TAPE, ScriptedTeacher, read_tape
 from collectors.teachers.teacher import Sampling, TeacherSpec
@@ -18,11 +19,11 @@ from environments.protocol.render import make_prompt
 from environments.sources import load_tasks
 from environments.types import Oddity, Outcome, Reply, Rules, StopReason, Task, Trajectory, Turn
 
-PLAYED = ("math", "tables:sql", "tables:pandas")
+PLAYED = ("math", "tables:sql", "tables:pandas", "hotpotqa", "apps", "alfworld")
 RULES = Rules()
 
-# A word for each turn: the exception's name; `swallowed` (printed by a broad handler), `empty` (no rows), `ran`;
-# `malformed`; `wrong` and `right` for solutions.
+# A word for each turn: the exception's name; `swallowed` (printed by a broad handler), `empty` (no rows, no page),
+# `idle` (the household did nothing), `ran`, `won` (the game with it); `malformed`; `wrong`, `right` for solutions.
 INTENDED: dict[str, str] = {
     # right at once
     "math/sine-plus-cosine": "right",
@@ -31,6 +32,11 @@ INTENDED: dict[str, str] = {
     "tables:sql/brannick-women-wins": "ran right",
     "tables:pandas/vell-largest-northhead": "ran right",
     "tables:sql/ferry-longest-service": "ran right",
+    "hotpotqa/both-operas": "ran right",
+    "hotpotqa/works-founder": "ran ran right",
+    "apps/meeting-islands": "ran right",
+    "alfworld/pick_cool_then_place_in_recep-Plate-Microwave-kitchen/demo-11": "ran won",
+    "alfworld/pick_and_place_simple-KeyChain-Drawer-livingroom/demo-10": "ran won",
     "tables:sql/vell-average-population": "ran ran right",
     "tables:sql/brannick-women-gap": "ran right",
     "tables:pandas/vell-lost-people": "ran right",
@@ -60,6 +66,25 @@ INTENDED: dict[str, str] = {
     "tables:pandas/kestrel-losses-1992": "IndexError ran right",
     "tables:pandas/kestrel-top-scorer": "KeyError ran right",
     "tables:pandas/orrin-closed-1970": "TypeError ran right",
+    "hotpotqa/lighthouse-architect": "IndexError ran right",
+    "hotpotqa/orrin-mills": "ran wrong ran right",
+    "hotpotqa/first-lit": "AttributeError ran right",
+    "hotpotqa/oswin-born": "empty ran right",
+    "hotpotqa/hymns-instrument": "TypeError ran ran right",
+    "hotpotqa/cup-captain": "ran wrong ran right",
+    "hotpotqa/more-passengers": "ran wrong ran right",
+    "hotpotqa/both-tributaries": "ToolError ran right",
+    "apps/ferry-queue": "ran wrong ran right",
+    "apps/tide-table": "IndexError ran right",
+    "apps/shared-boat": "TypeError ran right",
+    "apps/mean-wind": "ran wrong right",
+    "apps/knot-code": "ValueError ran right",
+    "alfworld/pick_and_place_simple-Mug-Microwave-kitchen/demo-6": "ran idle ran won",
+    "alfworld/look_at_obj_in_light-Pencil-DeskLamp-bedroom/demo-0": "FileNotFoundError ran won",
+    "alfworld/pick_clean_then_place_in_recep-SoapBar-Cabinet-bathroom/demo-10": "ran idle won",
+    "alfworld/pick_heat_then_place_in_recep-Apple-Fridge-kitchen/demo-5": "ran TypeError won",
+    "alfworld/pick_two_obj_and_place-Watch-Drawer-livingroom/demo-3": "ran idle won",
+    "alfworld/look_at_obj_in_light-KeyChain-DeskLamp-bedroom/demo-7": "ran idle won",
     # two errors, corrected
     "math/sum-of-cubes": "NameError TypeError ran right",
     "math/product-multiple-of-6": "NameError ran wrong ran right",
@@ -84,12 +109,12 @@ ODD: dict[tuple[str, int], tuple[Oddity, ...]] = {
     ("tables:pandas/brannick-finishers", 2): ("unclosed",),
 }
 
-WORDS = {"E1s": "swallowed", "E3": "malformed", "E4": "wrong", "E6": "empty"}
+WORDS = {"E1s": "swallowed", "E3": "malformed", "E4": "wrong", "E5": "idle", "E6": "empty"}
 KINDS = {"right": "solution", "wrong": "solution", "malformed": "malformed"}
 
 
 def intended_stop(words: str) -> StopReason:
-    if words.endswith("right"):
+    if words.endswith(("right", "won")):
         return "solved"
     return "max_solutions" if words.split().count("wrong") == RULES.max_solutions else "max_turns"
 
@@ -98,7 +123,7 @@ def replies() -> dict[str, list[str]]:
     return {task: list(texts) for (task, _), texts in read_tape(DEMO_TAPE).items()}
 
 
-@pytest.mark.parametrize("name", [*PLAYED, "gsm8k"])
+@pytest.mark.parametrize("name", [*PLAYED, "gsm8k", "humaneval", "mbpp"])
 def test_every_bundled_row_is_a_task(name: str) -> None:
     environment = make_environment(name)
     loaded = load_tasks(environment, environment.demo)
@@ -106,7 +131,7 @@ def test_every_bundled_row_is_a_task(name: str) -> None:
     assert len(loaded.tasks) >= 4
 
 
-@pytest.mark.parametrize("name", [*PLAYED, "gsm8k"])
+@pytest.mark.parametrize("name", ["math", "gsm8k", "tables:sql", "tables:pandas", "hotpotqa"])
 async def test_every_bundled_reference_answers_its_own_task(name: str) -> None:
     async with make_environment(name) as environment:
         for task in tasks(environment):
@@ -117,7 +142,7 @@ def reference(task: Task) -> str:
     if isinstance(task.reference, str):
         return task.reference
     match task.reference:
-        case {"targets": [str(only)]}:
+        case {"targets": [str(only)]} | [str(only), *_]:
             return only
     raise AssertionError(f"{task.id}: one answer is expected, not {task.reference}")
 
@@ -142,8 +167,15 @@ def test_an_observation_invented_on_the_tape_does_not_enter_the_conversation() -
     assert spoken.endswith("</execute>")
 
 
+def skip_what_is_not_installed(name: str) -> None:
+    found = listed(name)
+    if found and found.missing:
+        pytest.skip(f"{name} needs {found.install}")
+
+
 @pytest.mark.parametrize("name", PLAYED)
 async def test_every_trajectory_of_the_demo_goes_as_intended(name: str) -> None:
+    skip_what_is_not_installed(name)
     played = await play(name)
     assert {task: words(trajectory) for task, trajectory in played.items()} == intended(name)
     assert {task: stop(trajectory) for task, trajectory in played.items()} == {
@@ -163,7 +195,9 @@ def words(trajectory: Trajectory) -> str:
 
 
 def _unfailing(turn: Turn) -> str:
-    return "right" if turn.grade else "ran"
+    if turn.action.kind == "solution":
+        return "right"
+    return "won" if turn.grade and turn.grade.correct else "ran"
 
 
 def stop(trajectory: Trajectory) -> str:
@@ -204,8 +238,12 @@ async def play(name: str) -> dict[str, Trajectory]:
 async def rollout(environment: Environment, kernels: KernelHost, task: Task) -> Trajectory:
     teacher = ScriptedTeacher(TeacherSpec.parse("scripted:demo"), Sampling())
     prompt = make_prompt(environment, RULES, task)
-    session = await kernels.session(setup=environment.setup(task), preload=environment.preload)
-    async with session, environment.episode(task, kernels) as episode:
+    async with (
+        environment.episode(task, kernels) as episode,
+        await kernels.session(
+            setup=environment.setup(task), preload=environment.preload, functions=episode.functions()
+        ) as session,
+    ):
         run = Rollout(episode, session, teacher.reply, Unwritten(), prompt, RULES, attempt=0)
         outcome: Outcome = await run.play()
     return Trajectory(1, "demo", task, teacher.name, 0, prompt, RULES, run.turns, outcome, kernels.isolation, seed=0)
