@@ -2,16 +2,15 @@
 
 `python -m benchmarks.alfworld [--json] [--quick]`. Costs are measured on games made here, in turns: an episode's
 start in the forked process beside a cold process that calls `textworld.start` and `reset`. With the recorded data
-(ERRATA_DATA) every solvable game is started, the 41 verified runs are played again by calling our functions, and the
-runs of three models are played: their code, on our functions, so that what they had from the original (success)
-stands beside what their household says (won).
+(ERRATA_DATA) every solvable game is started, the 41 verified runs are played again as cells that call our functions,
+and the runs of three models are played: their code, on our functions, so that what they had from the original
+(success) stands beside what their household says (won). All code runs in isolated kernels.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gzip
-import io
 import json
 import os
 import re
@@ -21,7 +20,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,17 @@ import psutil
 from environments.alfworld import Alfworld, Household
 from environments.alfworld_games import MadeGame, as_call, make_games
 from environments.environment import Row
+from environments.kernels import KernelHost, KernelSession
+from environments.protocol.render import cell_text
 from environments.sources import load_tasks
 from environments.types import Task
 
 DATA = Path(os.environ.get("ERRATA_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 MODELS = ("gpt-4-0613", "claude-2", "gpt-3.5-turbo-0613")
 SIDE_BY_SIDE = 8
+
+LONGEST = 100_000
+"""Characters of a cell's output that are compared."""
 
 NO_KERNELS: Any = None
 
@@ -183,9 +188,26 @@ async def agreement(environment: Alfworld, *, quick: bool) -> Agreement:
     replays = [json.loads(line) for line in (DATA / "alfworld" / "verified_replays.jsonl").read_text().splitlines()]
     replays.sort(key=lambda replay: len(replay["steps"]))
     await _each(_start(found, environment, task) for task in list(tasks.values())[: 6 if quick else None])
-    await _each(_replay(found, environment, tasks[one["game"]], one) for one in replays[: 6 if quick else None])
-    await _each(_rerun(found, environment, *run) for run in _recorded(tasks, 4 if quick else None))
+    async with KernelHost(None) as kernels:
+        seats = Seats(environment, kernels)
+        await _each(_replay(found, seats, tasks[one["game"]], one) for one in replays[: 6 if quick else None])
+        await _each(_rerun(found, seats, *run) for run in _recorded(tasks, 4 if quick else None))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Seats:
+    """Where runs are played."""
+
+    environment: Alfworld
+    kernels: KernelHost
+
+    @asynccontextmanager
+    async def seat(self, task: Task) -> AsyncIterator[tuple[Household, KernelSession]]:
+        async with self.environment.episode(task, self.kernels) as household:
+            assert isinstance(household, Household)
+            async with await self.kernels.session(functions=household.functions()) as session:
+                yield household, session
 
 
 async def _each(works: Any) -> None:
@@ -205,19 +227,20 @@ async def _start(found: Agreement, environment: Alfworld, task: Task) -> None:
         found.started += "Your task is to: " in scene.text
 
 
-async def _replay(found: Agreement, environment: Alfworld, task: Task, replay: Mapping[str, Any]) -> None:
-    async with environment.episode(task, NO_KERNELS) as household:
-        said = await _played(household, [step["action"] for step in replay["steps"]])
+async def _replay(found: Agreement, seats: Seats, task: Task, replay: Mapping[str, Any]) -> None:
+    async with seats.seat(task) as (household, session):
+        for step in replay["steps"]:
+            name, given = as_call(step["action"])
+            said = (await session.run(f"print({name}({', '.join(map(repr, given))}))")).stdout.removesuffix("\n")
+            found.observations += 1
+            found.same += said == step["recorded_in_mint"]
+            if said != step["recorded_in_mint"]:
+                then = step["recorded_in_mint"]
+                found.lines.append(f"other observation: {replay['game']}: {step['action']}: {said!r}, not {then!r}")
         found.replays += 1
         found.replays_won += household.won
         if not household.won:
             found.lines.append(f"not won: {replay['game']}")
-    for text, step in zip(said, replay["steps"], strict=True):
-        found.observations += 1
-        found.same += text == step["recorded_in_mint"]
-        if text != step["recorded_in_mint"]:
-            said_then = step["recorded_in_mint"]
-            found.lines.append(f"other observation: {replay['game']}: {step['action']}: {text!r}, not {said_then!r}")
 
 
 def _recorded(tasks: Mapping[str, Task], limit: int | None) -> list[tuple[str, Task, Mapping[str, Any]]]:
@@ -230,28 +253,24 @@ def _recorded(tasks: Mapping[str, Task], limit: int | None) -> list[tuple[str, T
     return runs
 
 
-async def _rerun(found: Agreement, environment: Alfworld, model: str, task: Task, record: Mapping[str, Any]) -> None:
+async def _rerun(found: Agreement, seats: Seats, model: str, task: Task, record: Mapping[str, Any]) -> None:
     """Play the cells of a run until it is won or the recording ends."""
     history = record["state"]["history"]
     success = bool(record["state"]["success"])
-    async with environment.episode(task, NO_KERNELS) as household:
-        calls = 0
-        cells = Cells(household, asyncio.get_running_loop())
+    calls = 0
+    async with seats.seat(task) as (household, session):
         for number, message in enumerate(history):
-            if household.won or message["role"] != "assistant":
-                continue
-            code = _code(message["content"])
+            code = _code(message["content"]) if message["role"] == "assistant" and not household.won else None
             if code is None:
                 continue
-            shown = await asyncio.to_thread(cells.run, code)
-            calls = cells.calls
+            result = await session.run(code)
+            calls += len(result.calls)
             if number + 1 < len(history) and not household.won:
-                found.outputs[_compared(shown, history[number + 1]["content"])] += 1
-        found.runs[model, success, household.won] += 1
-        if success != household.won:
-            kind = "false success" if success else "won, and recorded as a failure"
-            steps = len(history) // 2
-            found.lines.append(f"{kind}: {model}: {task.id}: {calls} commands in {steps} turns")
+                found.outputs[_compared(cell_text(result, LONGEST), history[number + 1]["content"])] += 1
+    found.runs[model, success, household.won] += 1
+    if success != household.won:
+        kind = "false success" if success else "won, and recorded as a failure"
+        found.lines.append(f"{kind}: {model}: {task.id}: {calls} commands in {len(history) // 2} turns")
 
 
 def _code(reply: str) -> str | None:
@@ -266,49 +285,7 @@ def _compared(shown: str, recorded: str) -> str:
     said = recorded.removeprefix("Observation:").partition("\nYou have ")[0].strip()
     if shown.strip() == said:
         return "same output"
-    return (
-        "traceback" if "Traceback" in said else "value shown, cut off or not printed" if not shown else "other output"
-    )
-
-
-class Cells:
-    """A run's code, in this process: what it may call is the household, and it was read before it was let in."""
-
-    ALLOWED: tuple[str, ...] = ("re", "random", "time", "itertools", "collections", "string", "math", "json")
-
-    def __init__(self, household: Household, loop: asyncio.AbstractEventLoop) -> None:
-        self.calls = 0
-        self._loop = loop
-        functions = {name: self._function(function) for name, function in household.functions().items()}
-        self._names: dict[str, Any] = {"__builtins__": _builtins(self.ALLOWED), **functions}
-
-    def _function(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def called(*given: Any, **named: Any) -> Any:
-            self.calls += 1
-            return asyncio.run_coroutine_threadsafe(function(*given, **named), self._loop).result(120)
-
-        return called
-
-    def run(self, code: str) -> str:
-        printed = io.StringIO()
-        self._names["print"] = lambda *values, **options: print(*values, **{**options, "file": printed})
-        try:
-            exec(compile(code, "<cell>", "exec"), self._names)
-        except Exception as error:  # noqa: BLE001  # the teacher's, whatever it is
-            return f"{printed.getvalue()}Traceback {type(error).__name__}: {error}"
-        return printed.getvalue()
-
-
-def _builtins(modules: Sequence[str]) -> dict[str, Any]:
-    import builtins
-
-    def imported(name: str, *rest: Any) -> Any:
-        if name not in modules:
-            raise ImportError(name)
-        return __import__(name, *rest)
-
-    held = {name: value for name, value in vars(builtins).items() if name not in ("open", "exec", "eval", "input")}
-    return {**held, "__import__": imported}
+    return "traceback" if "Traceback" in said else "other output"
 
 
 # -- the report ----------------------------------------------------------------------------------

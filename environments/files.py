@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from environments.environment import Row
 from environments.faults import UsageError
+from environments.folders import read_folders
 
 if TYPE_CHECKING:
     from environments.types import Json
@@ -26,6 +27,9 @@ _LARGEST_CELL = 1 << 30
 
 
 def read_file(path: Path) -> Iterator[Row]:
+    if path.is_dir():
+        yield from read_folders(path)
+        return
     kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     reader = _READERS.get(kind.lower())
     if reader is None or (kind == ".parquet" and path.suffix == ".gz"):
@@ -33,7 +37,7 @@ def read_file(path: Path) -> Iterator[Row]:
             f"{path}: no reader for this kind of file. There are: {', '.join(_READERS)}; the text ones also .gz."
         )
     if not path.is_file():
-        raise UsageError(f"{path}: {'a folder, not a file' if path.is_dir() else 'there is no such file'}.")
+        raise UsageError(f"{path}: there is no such file.")
     try:
         yield from reader(path)
     except OSError as error:

@@ -192,6 +192,15 @@ def _told(preparation: Preparation) -> Iterator[str]:
 
 
 def _sha256(path: Path) -> str:
+    """Of a folder, of all its files with their names."""
+    if not path.is_dir():
+        return _file_sha256(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    lines = "".join(f"{_file_sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _file_sha256(path: Path) -> str:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

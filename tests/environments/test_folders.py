@@ -52,7 +52,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
 @pytest.mark.data
 def test_both_layouts_give_the_same_tasks(data: Path) -> None:
     lines = {task.id: task for task in map(Apps().task, read_file(data / "apps" / "apps_train_mini.jsonl"))}
-    folders = [Apps().task(row) for row in read_folders(data / "apps" / "original_layout" / "train")]
+    folders = [Apps().task(row) for row in read_file(data / "apps" / "original_layout" / "train")]
     assert len(folders) == 5
     for task in folders:
         assert task.id in lines
