@@ -1,5 +1,6 @@
 """A cell's output reaches the host whole and in order, whatever interrupts it and whoever writes it."""
 
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -50,7 +51,8 @@ async def test_a_signals_handler_in_the_midst_of_a_message_garbles_none(forked: 
     )
     assert not result.failed, result
     assert result.stdout.endswith("end\n")
-    assert set(result.stdout.split("\n")) <= {"'some text'", "handled", "end", ""}
+    # The end of a handler's line may come after what it has interrupted.
+    assert re.fullmatch(r"('some text'|handled|end|\n)*", result.stdout)
 
 
 async def test_threads_that_print_at_once_lose_nothing(session: KernelSession) -> None:
