@@ -11,9 +11,11 @@ import pytest_asyncio
 from aiohttp import web
 
 from environments.faults import ToolFault, UsageError
-from environments.search.cache import Cache, FileCache, MemoryCache
+from environments.search.cache import Cache, MemoryCache
 from environments.search.pages import Miss, Page
 from environments.search.wikipedia import Manners, Wikipedia
+from store.searches import StoredReplies
+from store.store import open_store
 from tests.environments.mediawiki import MAXLAG, PAGES, Wiki, served
 
 CONTACT = "someone@example.org"
@@ -145,14 +147,12 @@ async def test_requests_go_out_one_at_a_time_and_the_same_one_once(wiki: Wiki) -
 
 async def test_what_was_asked_once_is_answered_the_same_without_the_server(wiki: Wiki, tmp_path: Path) -> None:
     queries = ("Li Bai", "Mercury", "poet Tang", "Nobody")
-    first = FileCache(tmp_path / "replies.db")
-    before = [await find(wiki, query, cache=first) for query in queries]
-    first.close()
+    async with open_store(str(tmp_path / "e.db"), create=True) as store:
+        before = [await find(wiki, query, cache=StoredReplies(store)) for query in queries]
     gone = Wiki(url=wiki.url)
     asked = len(wiki.asked)
-    again = FileCache(tmp_path / "replies.db")
-    assert [await find(gone, query, cache=again) for query in queries] == before
-    again.close()
+    async with open_store(str(tmp_path / "e.db")) as store:
+        assert [await find(gone, query, cache=StoredReplies(store)) for query in queries] == before
     assert len(wiki.asked) == asked
 
 
@@ -163,12 +163,6 @@ async def test_a_cached_reply_tells_its_revision_and_when_it_was_fetched(wiki: W
     assert isinstance(held, dict)
     assert held["revision"] == 1002
     assert datetime.fromisoformat(str(held["fetched"])).tzinfo is not None
-
-
-async def test_a_file_that_is_no_cache_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "x.db").write_text("something else entirely, and long enough to be looked at " * 20)
-    with pytest.raises(UsageError, match="cannot be a cache"):
-        FileCache(tmp_path / "x.db")
 
 
 @pytest.mark.parametrize("contact", [None, "", "me", "a@b.c (x)", "a@b.c\r\nX: y"])
