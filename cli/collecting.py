@@ -121,7 +121,7 @@ async def carry_out(plan: Plan) -> Ended:
     """Collect until all is done, or until it is stopped."""
     environment = make_environment(plan.config.env)
     tasks = _tasks(plan, environment)
-    environment.ready(tasks)
+    needed = environment.ready(tasks)
     async with AsyncExitStack() as stack:
         teachers = await _teachers(plan, stack)
         store = await stack.enter_async_context(open_store(plan.store, create=True))
@@ -132,7 +132,7 @@ async def carry_out(plan: Plan) -> Ended:
         progress = stack.enter_context(Progress(plan.run))
         collection = Collection(
             plan.run, plan.config, store=store, environment=environment, tasks=tasks, teachers=teachers,
-            kernels=kernels, observer=progress, provenance=_provenance(plan),
+            kernels=kernels, observer=progress, provenance={**_provenance(plan), **needed},
         )  # fmt: skip
         ended = Ended(plan.run, progress.tally)
         with _stopped_gently(collection, progress):

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +24,7 @@ from environments.faults import GraderFault, ToolFault, UsageError
 from environments.kernels import KernelHost
 from environments.texts import prompt_text
 from environments.tools import Idle
-from environments.types import Grade, Task
+from environments.types import Grade, Json, Task
 
 PACKAGES = ("textworld", "fast_downward", "alfworld")
 
@@ -164,12 +165,13 @@ class Alfworld(Environment):
         finally:
             await household.close()
 
-    def ready(self, tasks: Sequence[Task]) -> None:
+    def ready(self, tasks: Sequence[Task]) -> Mapping[str, Json]:
         if missing := [name for name in PACKAGES if find_spec(name) is None]:
             raise UsageError(
                 f"alfworld: {' and '.join(missing)} cannot be imported. Install what it plays with: "
                 "pip install 'errata[alfworld]' (it compiles for some minutes, with a C++ compiler and cmake)."
             )
+        return {name: version(name) for name in ("alfworld", "textworld")}
 
     async def __aenter__(self) -> Self:
         self.ready(())

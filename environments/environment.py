@@ -120,8 +120,12 @@ class Environment(ABC):
         """Code run unseen in a fresh kernel before the teacher's first cell. Holds no reference."""
         return ""
 
-    def ready(self, tasks: Sequence[Task]) -> None:  # noqa: B027  # most need nothing
-        """Before anything is bought: is there what these tasks need? Raises `UsageError`, and says what to do."""
+    def ready(self, tasks: Sequence[Task]) -> Mapping[str, Json]:
+        """Before anything is bought: is there what these tasks need? Raises `UsageError`, and says what to do.
+
+        What is returned goes into the trajectories' provenance: versions, and the digest of what is searched.
+        """
+        return {}
 
     @abstractmethod
     async def grade(self, task: Task, solution: str) -> Grade:

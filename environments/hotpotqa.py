@@ -99,13 +99,15 @@ class HotpotQa(Environment):
         reference: Json = references[0] if len(references) == 1 else references
         return Task(_id(row, self.name, question), self.name, question, reference, metadata=_metadata(row))
 
-    def ready(self, tasks: Sequence[Task]) -> None:
+    def ready(self, tasks: Sequence[Task]) -> Mapping[str, Json]:
         if all(_is_bundled(task) for task in tasks):
-            return
+            return {}
         if self.live:
             Wikipedia(os.environ.get(CONTACT))
-        else:
-            LocalSearch.open(_index()).close()
+            return {"wikipedia": os.environ.get(ADDRESS) or URL}
+        search = LocalSearch.open(_index())
+        search.close()
+        return {"index": search.manifest.digest}
 
     async def grade(self, task: Task, solution: str) -> Grade:
         return qa.strict(references_of(task), solution)

@@ -115,7 +115,7 @@ async def test_an_episode_searches_what_its_task_is_for(tmp_path: Path, monkeypa
     async with HotpotQa() as environment:
         bundled = load_tasks(environment, environment.demo).tasks[0]
         for task, title in ((bundled, "Dipper (locomotive)"), (_task(**ROW), "Dipper")):
-            environment.ready([task])
+            assert len(environment.ready([task])) == (task is not bundled)  # which index it was
             async with environment.episode(task, host) as episode:
                 said = await episode.functions()["wikipedia_search"](
                     "dipper locomotive" if task is bundled else "dipper"
