@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from store.store import Store
 
 TEACHER = "scripted:demo"
-ENVIRONMENTS = ("math", "tables:sql", "tables:pandas", "hotpotqa", "apps", "alfworld")
+ENVIRONMENTS = (
+    "math", "gsm8k", "tables:sql", "tables:pandas", "hotpotqa", "apps", "humaneval", "mbpp", "alfworld",
+)  # fmt: skip
 STORE_FILE = "errata.db"
 
 

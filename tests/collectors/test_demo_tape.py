@@ -7,6 +7,7 @@ from collections import defaultdict
 
 import pytest
 
+from cli.demo import ENVIRONMENTS
 from cli.envs import listed
 from collectors.rollout import Rollout
 from collectors.teachers.scripted import DEMO_TAPE, ScriptedTeacher, read_tape
@@ -19,7 +20,7 @@ from environments.protocol.render import make_prompt
 from environments.sources import load_tasks
 from environments.types import Oddity, Outcome, Reply, Rules, StopReason, Task, Trajectory, Turn
 
-PLAYED = ("math", "tables:sql", "tables:pandas", "hotpotqa", "apps", "alfworld")
+PLAYED = ENVIRONMENTS
 RULES = Rules()
 
 # A word for each turn: the exception's name; `swallowed` (printed by a broad handler), `empty` (no rows, no page),
@@ -35,6 +36,10 @@ INTENDED: dict[str, str] = {
     "hotpotqa/both-operas": "ran right",
     "hotpotqa/works-founder": "ran ran right",
     "apps/meeting-islands": "ran right",
+    "gsm8k/bakery-trays": "ran right",
+    "gsm8k/reading-pace": "ran right",
+    "humaneval/demo-decode-steps": "ran ran right",
+    "mbpp/swap-case-words": "ran right",
     "alfworld/pick_cool_then_place_in_recep-Plate-Microwave-kitchen/demo-11": "ran won",
     "alfworld/pick_and_place_simple-KeyChain-Drawer-livingroom/demo-10": "ran won",
     "tables:sql/vell-average-population": "ran ran right",
@@ -74,13 +79,23 @@ INTENDED: dict[str, str] = {
     "hotpotqa/cup-captain": "ran wrong ran right",
     "hotpotqa/more-passengers": "ran wrong ran right",
     "hotpotqa/both-tributaries": "ToolError ran right",
+    "gsm8k/ferry-tickets": "NameError ran right",
+    "gsm8k/garden-fence": "ran wrong ran right",
+    "gsm8k/apple-crates": "ValueError ran right",
+    "humaneval/demo-longest-gap": "IndexError ran right",
+    "humaneval/demo-mix-paint": "ran wrong right",
+    "humaneval/demo-safe-share": "wrong right",
+    "mbpp/shared-divisors": "ZeroDivisionError ran right",
+    "mbpp/circle-chord": "AttributeError ran right",
+    "mbpp/tree-depth": "AttributeError ran right",
+    "mbpp/running-median": "ran wrong ran right",
     "apps/ferry-queue": "ran wrong ran right",
     "apps/tide-table": "IndexError ran right",
     "apps/shared-boat": "TypeError ran right",
     "apps/mean-wind": "ran wrong right",
     "apps/knot-code": "ValueError ran right",
     "alfworld/pick_and_place_simple-Mug-Microwave-kitchen/demo-6": "ran idle ran won",
-    "alfworld/look_at_obj_in_light-Pencil-DeskLamp-bedroom/demo-0": "FileNotFoundError ran won",
+    "alfworld/look_at_obj_in_light-Pencil-DeskLamp-bedroom/demo-0": "FileNotFoundError idle won",
     "alfworld/pick_clean_then_place_in_recep-SoapBar-Cabinet-bathroom/demo-10": "ran idle won",
     "alfworld/pick_heat_then_place_in_recep-Apple-Fridge-kitchen/demo-5": "ran TypeError won",
     "alfworld/pick_two_obj_and_place-Watch-Drawer-livingroom/demo-3": "ran idle won",
@@ -123,7 +138,7 @@ def replies() -> dict[str, list[str]]:
     return {task: list(texts) for (task, _), texts in read_tape(DEMO_TAPE).items()}
 
 
-@pytest.mark.parametrize("name", [*PLAYED, "gsm8k", "humaneval", "mbpp"])
+@pytest.mark.parametrize("name", PLAYED)
 def test_every_bundled_row_is_a_task(name: str) -> None:
     environment = make_environment(name)
     loaded = load_tasks(environment, environment.demo)
