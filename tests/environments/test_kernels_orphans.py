@@ -70,8 +70,12 @@ def running_host(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], list[
 
 def children(word: str, of: int | None = None) -> list[int]:
     """The living child processes whose command has the word."""
-    living = [child for child in psutil.Process(of).children() if not gone(child.pid)]
-    return [child.pid for child in living if word in " ".join(child.cmdline())]
+    found = []
+    for child in psutil.Process(of).children():
+        with suppress(psutil.Error):  # it has ended meanwhile
+            if not gone(child.pid) and word in " ".join(child.cmdline()):
+                found.append(child.pid)
+    return found
 
 
 def gone(pid: int) -> bool:

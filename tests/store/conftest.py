@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,9 +25,6 @@ class Postgres:
         self._as = ["su", "postgres", "-s", "/bin/sh", "-c"] if os.geteuid() == 0 else ["/bin/sh", "-c"]
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres")
-            for parent in [folder, *folder.parents]:
-                if "pytest" in str(parent):  # beneath the system's own temporary folder
-                    parent.chmod(parent.stat().st_mode | 0o055)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
@@ -52,13 +50,15 @@ class Postgres:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     programs = _server_programs()
     if programs is None:
         pytest.skip("no Postgres server is installed here")
-    server = Postgres(programs, tmp_path_factory.mktemp("pg"))
-    yield server
-    server.stop()
+    # Not beneath pytest's folder, which each session that begins shuts against other users.
+    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
+        server = Postgres(programs, Path(folder))
+        yield server
+        server.stop()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
