@@ -123,28 +123,23 @@ class Bench:
     async def run(self, program: Program, tests: Sequence[Mapping[str, Json]]) -> list[Ran]:
         """What came of each test. Raises `KernelFault` where no kernel can be had."""
         results: list[Ran] = []
-        broke = False
+        doubted = False
         while len(results) < len(tests):
             if self.over:
                 return [*results, *[UNTESTED] * (len(tests) - len(results))]
-            batch = _batch(tests, len(results), alone=broke)
-            try:
-                found, whole = await self._run(program, batch, sound=broke)
-            except _ConnectionBroken:
-                # It may have been ours: once more, alone, in a kernel that is known to answer.
-                found, whole, again = [], not broke, not broke
-            else:
-                again = False
-            results += found
-            broke = again
-            if not whole and len(found) < len(batch) and not self.over:
+            batch = _batch(tests, len(results), alone=doubted)
+            heard = await self._run(program, batch, sound=doubted)
+            results += heard.results
+            broken = not heard.sound and len(heard.results) < len(batch)
+            unsure = broken and heard.cut_off and not doubted
+            if broken and not unsure and not self.over:
                 results.append(CRASHED)
+            # What a kernel said last can be lost with it, so the first unheard of need not be the one that broke it;
+            # nor need a broken connection be a program's doing. Once more, alone, in a kernel that is known to answer.
+            doubted = unsure
         return results
 
-    async def _run(
-        self, program: Program, batch: Sequence[Mapping[str, Json]], *, sound: bool
-    ) -> tuple[list[Ran], bool]:
-        """The results there are, and whether the session is still sound."""
+    async def _run(self, program: Program, batch: Sequence[Mapping[str, Json]], *, sound: bool) -> _Heard:
         session = await self._opened()
         if sound:
             await session.run("pass")
@@ -154,16 +149,16 @@ class Bench:
             cell = f"{code}characters={SAID}, seconds={self._slice()!r})"
             try:
                 result = await session.run(cell, self._slice() + self.allowance.wall + SPARE)
-            except KernelFault as fault:
+            except KernelFault:
                 self._session = None
                 await session.close()
-                raise _ConnectionBroken from fault
+                return _Heard(reports.results, sound=False, cut_off=True)
             reports.take(result)
             broken = result.failed or reports.garbled
             if broken or reports.spoilt:
                 await self._drop()
             if broken or reports.spoilt or reports.done or self.over:
-                return reports.results, not broken
+                return _Heard(reports.results, sound=not broken, cut_off=result.died and not result.timed_out)
             code = "go("
 
     def _slice(self) -> float:
@@ -188,8 +183,15 @@ class Bench:
         await self._drop()
 
 
-class _ConnectionBroken(Exception):
-    """Ours, or a program's that has got at its kernel."""
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What a session said of a batch."""
+
+    results: list[Ran]
+    sound: bool
+    """Whether it can be asked again."""
+    cut_off: bool
+    """Whether it may have said more."""
 
 
 def _batch(tests: Sequence[Mapping[str, Json]], start: int, *, alone: bool) -> Sequence[Mapping[str, Json]]:
