@@ -10,7 +10,6 @@ import errno
 import functools
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from environments.faults import UsageError
 from environments.kernels.cgroups import Cgroups
 from environments.kernels.environment import common_environment
 from environments.kernels.limits import Limits
+from environments.kernels.warden import Warden
 
 LEVELS = ("namespaces", "user-namespaces", "landlock", "none")
 """Strongest first."""
@@ -119,11 +119,11 @@ def examine(level: str) -> Examined:
         return Examined(level, f"needs {NEEDED}")
     if level == "namespaces" and os.geteuid() != 0:
         return Examined(level, "needs root")
-    folder = Path(tempfile.mkdtemp(prefix="errata-"))
+    warden = Warden(Path(tempfile.mkdtemp(prefix="errata-")))
     try:
-        return Examined(level, _attacked(level, folder))
+        return Examined(level, _attacked(level, warden))
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        warden.end()
 
 
 def working_levels() -> tuple[str, ...]:
@@ -150,18 +150,19 @@ def choose_isolation(asked: str | None) -> str:
     )
 
 
-def _attacked(level: str, folder: Path) -> str | None:
+def _attacked(level: str, warden: Warden) -> str | None:
     """What went wrong, if anything."""
     try:
-        said = _selftest(Isolation(level, Limits(memory=512 << 20)), folder)
+        said = _selftest(Isolation(level, Limits(memory=512 << 20)), warden)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"cannot be had: {error.strerror if isinstance(error, OSError) else error}"
     last = (said.strip().splitlines() or ["it ended without a word"])[-1]
     return None if last == SOUND else f"failed its test: {last}"
 
 
-def _selftest(isolation: Isolation, folder: Path) -> str:
-    user = isolation.user()
+def _selftest(isolation: Isolation, warden: Warden) -> str:
+    """All that it makes is the warden's, who outlives us if we are killed meanwhile."""
+    folder, user = warden.folder, isolation.user()
     (folder / "world").mkdir()
     (folder / "secret").write_text("planted")
     (folder / "kernel").mkdir()
@@ -170,18 +171,22 @@ def _selftest(isolation: Isolation, folder: Path) -> str:
         if user != os.geteuid():
             os.chown(folder / own, user, user)
     cgroups = Cgroups(folder.name, isolation.limits) if isolation.has_cgroups else None
+    for group in cgroups.folders if cgroups else ():
+        warden.sweep(group)
     process = subprocess.Popen(  # noqa: S603  # our own program
         [sys.executable, "-m", SELFTEST, isolation.level, str(folder), str(user)],
         cwd=PROJECT, env=common_environment(os.environ), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
     try:
+        warden.watch(process.pid)
         if cgroups:
             cgroups.confine(process.pid)
         return process.communicate("go\n", PATIENCE)[0]
     finally:
         process.kill()
         process.wait()
+        warden.forget(process.pid)
         if cgroups:
             cgroups.release(process.pid)
             cgroups.close()

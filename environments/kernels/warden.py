@@ -48,11 +48,14 @@ class Warden:
         self._tell(f"{cgroup}\n")
 
     async def close(self) -> None:
+        await asyncio.to_thread(self.end)
+
+    def end(self) -> None:
         """Ends what is left, removes the folder; removes it even where the warden has been killed before."""
         self._pipe.close()
         with contextlib.suppress(subprocess.TimeoutExpired):  # it goes on by itself
-            await asyncio.to_thread(self._process.wait, FAREWELL)
-        await asyncio.to_thread(remove_tree, self.folder)
+            self._process.wait(FAREWELL)
+        remove_tree(self.folder)
 
     def _tell(self, line: str) -> None:
         try:
