@@ -11,7 +11,7 @@ import ast
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from environments.protocol.compare import normalise
 from environments.protocol.parse import oddities
@@ -47,9 +47,14 @@ _FRAME_NAME = re.compile(r"(?:\w+_)?df\d*|data|table|frame")
 
 def error_events(trajectory: Trajectory) -> tuple[ErrorEvent, ...]:
     """All errors, in the order of the turns."""
+    return errors_of(trajectory.turns)
+
+
+def errors_of(turns: Iterable[Turn]) -> tuple[ErrorEvent, ...]:
+    """Those of a trajectory that may still be under way."""
     events: list[ErrorEvent] = []
     failed: dict[str, list[Turn]] = defaultdict(list)
-    for turn in trajectory.turns:
+    for turn in turns:
         found = [event for read in _READERS for event in read(turn)]
         events += found
         signature = next((event.signature for event in found if event.kind != "E3"), None)

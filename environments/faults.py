@@ -12,6 +12,8 @@
 The teacher's own errors are data (`CellResult.error`, `Grade`), never exceptions.
 """
 
+from __future__ import annotations
+
 from typing import Literal, TypeAlias
 
 FaultKind: TypeAlias = Literal[
@@ -56,7 +58,7 @@ class TeacherFault(InfrastructureFault):
     kinds pass, and are asked again after `retry_after` seconds where the provider named them.
     `parameter` names an optional one that was refused, and that the teacher leaves out from now on.
     `body` is what came in place of a reply, where it may have been paid for. `for_all`: it holds for
-    every request whatever its kind, as a wait that nobody will sit out.
+    every request whatever its kind, as a wait that nobody will sit out. `unsent`: the request never left.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class TeacherFault(InfrastructureFault):
         parameter: str | None = None,
         body: str | None = None,
         for_all: bool = False,
+        unsent: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -79,11 +82,31 @@ class TeacherFault(InfrastructureFault):
         self.parameter = parameter
         self.body = body
         self.for_all = for_all
+        self.unsent = unsent
 
     @property
     def passing(self) -> bool:
         return self.kind in ("rate_limited", "server", "timeout", "connection", "bad_answer")
 
     @property
+    def lost(self) -> bool:
+        """Whether a reply may have been paid for that never came. An answer that is an error is not billed."""
+        return not self.unsent and (self.status is None or self.status < 300)
+
+    @property
     def ends_teacher(self) -> bool:
         return self.for_all or self.kind in ("denied", "quota")
+
+    def saying(self, message: str, *, for_all: bool = False) -> TeacherFault:
+        """The same fault in other words: for whoever knows more about it, and for each of several that it holds for."""
+        return TeacherFault(
+            message,
+            kind=self.kind,
+            status=self.status,
+            retry_after=self.retry_after,
+            request_id=self.request_id,
+            parameter=self.parameter,
+            body=self.body,
+            for_all=for_all or self.for_all,
+            unsent=self.unsent,
+        )

@@ -67,12 +67,13 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def _json_lines(path: Path) -> Iterator[Row]:
+    name, folder = str(path), path.parent
     for number, line in _lines(path):
         if not line.strip():
             continue
-        where = f"{path}:{number}"
+        where = f"{name}:{number}"
         try:
-            yield _row(json.loads(line), where, path)
+            yield _row(json.loads(line), where, folder)
         except (json.JSONDecodeError, RecursionError) as error:
             if not line.endswith("\n"):  # Nobody knows how many lines are missing after it.
                 raise UsageError(f"{where}: not JSON, or cut off ({_why(error)}).") from error
@@ -89,14 +90,14 @@ def _json(path: Path) -> Iterator[Row]:
     if not isinstance(rows, list):
         raise UsageError(f"{path}: neither a list of records nor an object with such a list under 'data'.")
     for number, record in enumerate(rows, start=1):
-        yield _row(record, f"{path}[{number}]", path)
+        yield _row(record, f"{path}[{number}]", path.parent)
 
 
-def _row(record: Json, where: str, path: Path) -> Row:
+def _row(record: Json, where: str, folder: Path) -> Row:
     if not isinstance(record, dict):
         kind = "list" if isinstance(record, list) else "single value"
-        return Row({}, where, path.parent, broken=f"a {kind} where a record (an object) is expected")
-    return Row(record, where, path.parent)
+        return Row({}, where, folder, broken=f"a {kind} where a record (an object) is expected")
+    return Row(record, where, folder)
 
 
 def _why(error: json.JSONDecodeError | RecursionError) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal, TypeAlias, Union
+from typing import Literal, NamedTuple, TypeAlias, Union
 
 Json: TypeAlias = Union[bool, int, float, str, "Sequence[Json]", "Mapping[str, Json]", None]
 """What `json.dumps` takes. Mappings and sequences are read, never changed in place."""
@@ -38,8 +38,9 @@ Oddity: TypeAlias = Literal[
 ]
 """What was odd about a reply; `docs/protocol.md` says of each what is decided."""
 
-StopReason: TypeAlias = Literal["solved", "max_turns", "max_solutions", "recording_ended", "failed"]
-"""Why a trajectory ended. `failed` is infrastructure, never the teacher: it is not finished, and is retried."""
+StopReason: TypeAlias = Literal["solved", "max_turns", "max_solutions", "recording_ended", "diverged", "failed"]
+"""Why a trajectory ended. `diverged`: gone on with, its code did something else. `failed` is infrastructure, never the
+teacher: it is not finished, and is retried."""
 
 ErrorClass: TypeAlias = Literal["E0", "E1", "E1s", "E2", "E3", "E4", "E5", "E6", "E7"]
 
@@ -48,6 +49,8 @@ RecoveryLevel: TypeAlias = Literal["U", "R0", "R1", "R2", "R3", "R4"]
 
 def clean(text: str) -> str:
     """`text` with lone surrogates and NUL written out as escapes, so that every store and wire takes it."""
+    if text.isascii() and "\x00" not in text:
+        return str(text)
     return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\x00", "\\x00")
 
 
@@ -135,6 +138,17 @@ class Request:
     messages: tuple[Message, ...]
     stop: tuple[str, ...] = ()
     """Texts at which a provider that can do so ends its reply."""
+    turns: tuple[Turn, ...] = ()
+    """Those so far, for whoever is chosen by them. The messages are all that is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Most:
+    """What one call can come to at the worst."""
+
+    tokens: int
+    dollars: Decimal | None
+    """None where the price is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +166,8 @@ class Call:
     message: str | None = None
     body: str | None = None
     """What came in place of a reply, where it may have been paid for."""
+    lost: bool = False
+    """Whether a reply may have been paid for that never came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,9 +290,8 @@ class Rules:
     """Characters of a cell's output shown to the teacher, head and tail; the whole is stored."""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What identifies a piece of work within a run."""
+class Work(NamedTuple):
+    """What identifies a piece of work within a run. A run holds very many, so it is a tuple."""
 
     task_id: str
     teacher: str
@@ -311,6 +326,8 @@ class Trajectory:
     seed: int
     provenance: Mapping[str, Json] = field(default_factory=dict)
     """Versions and code revision it was made with."""
+    verified: bool | None = None
+    """Whether it came to the same when it was run again; None where it was not."""
 
     @property
     def solved(self) -> bool:
@@ -348,6 +365,37 @@ class Recovery:
     """(turn of the error, turn of its fix) of every fixed error."""
     classes: tuple[ErrorClass, ...] = ()
     unfixed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """What is read from a trajectory when it has ended."""
+
+    events: tuple[ErrorEvent, ...]
+    events_version: int
+    recovery: Recovery
+    recovery_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What a turn has come to when it was run again, where that is not what is recorded."""
+
+    turn: int
+    what: Literal["observation", "grade"]
+    recorded: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What came of running a trajectory again."""
+
+    differences: tuple[Difference, ...] = ()
+
+    @property
+    def holds(self) -> bool:
+        return not self.differences
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,6 +168,10 @@ def seed_all(seed: int) -> None:
 
     random.seed(seed)
     numpy.random.seed(seed % 2**32)
+    # It draws from a generator of its own, made when it was imported.
+    symbolic = sys.modules.get("sympy.core.random")
+    if symbolic is not None:
+        symbolic.seed(seed)
 
 
 # -- a kernel of its own interpreter -------------------------------------------------------------
