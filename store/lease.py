@@ -1,7 +1,9 @@
-"""Who works on a run. Two processes on one run would buy every reply twice, so the second is refused.
+"""Who works on a run, and on which of its trajectories: several processes may, each on its own.
 
-A lease has an epoch: whoever takes it over raises it, and the former holder notices at its next renewal.
-A dead process on this host is known to be dead; one on another host is presumed so after a minute.
+A process holds a lease while it works; the lease's epoch stands at every trajectory that it has claimed, and
+every write to one asks whether it still does. So whoever was thought dead and was not can write nothing into
+what others have taken up. A dead process on this host is known to be dead; one on another host is when its
+lease has not been renewed for a minute of this host's own time: two clocks are never compared.
 """
 
 from __future__ import annotations
@@ -9,102 +11,109 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, RowMapping, delete, select, update
 
 from environments.faults import ErrataError
-from store.log import insert_new
+from store.inserts import insert_one
 from store.schema import LeaseRow
 from store.store import Store
 
 _RENEW_SECONDS = 15.0
-_EXPIRES = timedelta(seconds=60)
+_SILENT_SECONDS = 60.0
+_clock = time.monotonic
+
+
+class LeaseLost(ErrataError):
+    """Another process has taken a trajectory up: this one was thought dead."""
+
+    def __init__(self, trajectory_id: int) -> None:
+        super().__init__(f"trajectory {trajectory_id} was taken up by another process.")
+
+
+@dataclass(slots=True)
+class Lease:
+    """A process's share in a run."""
+
+    run_id: int
+    epoch: int
+    _heard: dict[int, tuple[int, float]] = field(default_factory=dict)
+    """Of processes on other hosts, by epoch: the last beat seen, and when by this process's clock."""
+
+    def living(self, connection: Connection) -> set[int]:
+        """The epochs of the run's processes that are not known to be dead; the leases of those that are end here."""
+        rows = connection.execute(select(LeaseRow.__table__).where(LeaseRow.run_id == self.run_id)).mappings().all()
+        dead = {row["epoch"] for row in rows if not self.lives(row)}
+        if dead:
+            connection.execute(delete(LeaseRow).where(LeaseRow.epoch.in_(dead)))
+        return {row["epoch"] for row in rows} - dead
+
+    def lives(self, row: RowMapping) -> bool:
+        if row["epoch"] == self.epoch:
+            return True
+        host, pid, started = row["owner"].split("/")
+        if host == socket.gethostname():
+            return bool(_started(int(pid)) == started)
+        now = _clock()
+        beats, since = self._heard.get(row["epoch"], (-1, now))
+        if row["beats"] != beats:
+            self._heard[row["epoch"]] = (row["beats"], now)
+            return True
+        return now - since < _SILENT_SECONDS
 
 
 @asynccontextmanager
-async def leased(store: Store, run_id: int, name: str) -> AsyncIterator[None]:
-    """Hold the run for as long as the block lasts. Raises `ErrataError` when a living process holds it."""
-    epoch = await store.write(lambda connection: _take(connection, run_id, name))
-    worker = asyncio.current_task()
-    keeper = asyncio.create_task(_keep(store, run_id, epoch, worker), name="lease")
+async def leased(store: Store, run_id: int) -> AsyncIterator[Lease]:
+    """A lease on the run for as long as the block lasts."""
+    lease = Lease(run_id, await store.write(lambda connection: insert_one(connection, LeaseRow, **_values(run_id))))
+    keeper = asyncio.create_task(_keep(store, lease), name="lease")
     try:
-        yield
-    except asyncio.CancelledError as cancelled:
-        if keeper.done() and keeper.result():
-            raise ErrataError(f"run '{name}' was taken over by another process; this one has stopped.") from cancelled
-        raise
+        yield lease
     finally:
         keeper.cancel()
         await asyncio.gather(keeper, return_exceptions=True)
         with suppress(ErrataError):  # A store that broke is what the block itself has raised.
-            await store.write(lambda connection: _change(connection, run_id, epoch, {"owner": None}))
+            await store.write(
+                lambda connection: connection.execute(delete(LeaseRow).where(LeaseRow.epoch == lease.epoch))
+            )
 
 
-def _take(connection: Connection, run_id: int, name: str) -> int:
-    now = datetime.now(UTC)
-    insert_new(connection, LeaseRow, [{"run_id": run_id, "owner": None, "epoch": 0, "renewed": now}])
-    query = select(LeaseRow.owner, LeaseRow.epoch, LeaseRow.renewed).where(LeaseRow.run_id == run_id)
-    lease = connection.execute(query).one()
-    if lease.owner and _is_alive(lease.owner, lease.renewed, now):
-        raise _Held(name, lease.owner)
-    # Only from the epoch just read: of two processes that both find the run free, one gets it.
-    if not _change(connection, run_id, lease.epoch, {"owner": _me(), "epoch": lease.epoch + 1}):
-        raise _Held(name, "another process")
-    return int(lease.epoch) + 1
-
-
-class _Held(ErrataError):
-    def __init__(self, name: str, owner: str) -> None:
-        who = f"process {_pid(owner)} on {_host(owner)}" if "/" in owner else owner
-        super().__init__(f"run '{name}' is being collected by {who}. Wait for it, end it, or give another --run name.")
-
-
-def _change(connection: Connection, run_id: int, epoch: int, values: Mapping[str, object]) -> bool:
-    """Write to the lease if it is still of this epoch."""
-    mine = update(LeaseRow).where(LeaseRow.run_id == run_id, LeaseRow.epoch == epoch)
-    return connection.execute(mine.values(renewed=datetime.now(UTC), **values)).rowcount == 1
-
-
-async def _keep(store: Store, run_id: int, epoch: int, worker: asyncio.Task[object] | None) -> bool:
-    """Renew until another process has the run; then stop the worker. True when that is why it ended."""
+async def _keep(store: Store, lease: Lease) -> None:
     while True:
-        if not await store.write(lambda connection: _change(connection, run_id, epoch, {})):
-            break
         await asyncio.sleep(_RENEW_SECONDS)
-    if worker:
-        worker.cancel()
-    return True
+        await store.write(lambda connection: _beat(connection, lease))
+
+
+def _beat(connection: Connection, lease: Lease) -> None:
+    mine = update(LeaseRow).where(LeaseRow.epoch == lease.epoch)
+    beaten = connection.execute(mine.values(beats=LeaseRow.beats + 1, renewed=datetime.now(UTC)))
+    if not beaten.rowcount:  # It was thought dead. What has not been taken up meanwhile is its own still.
+        insert_one(connection, LeaseRow, epoch=lease.epoch, **_values(lease.run_id))
+
+
+def _values(run_id: int) -> dict[str, object]:
+    now = datetime.now(UTC)
+    return {"run_id": run_id, "owner": _me(), "beats": 0, "started": now, "renewed": now}
 
 
 def _me() -> str:
     return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}"
 
 
-def _host(owner: str) -> str:
-    return owner.split("/")[0]
-
-
-def _pid(owner: str) -> int:
-    return int(owner.split("/")[1])
-
-
-def _is_alive(owner: str, renewed: datetime, now: datetime) -> bool:
-    if _host(owner) == socket.gethostname():
-        return _started(_pid(owner)) == owner.split("/")[2]
-    return now - renewed < _EXPIRES
-
-
 def _started(pid: int) -> str:
-    """When a process started, so that a pid used again is not taken for the process that had it; '' if it is gone."""
+    """When a process started, so that a pid used again is not taken for the process that had it; '' if it is dead."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return _exists(pid)
-    return stat.rpartition(")")[2].split()[19]
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] in "ZX" else fields[19]
 
 
 def _exists(pid: int) -> str:

@@ -1,14 +1,14 @@
 """The ledger: what filters said of trajectories, the errors they read, and what was exported.
 
-A verdict counts as long as its trajectory has not gone on since; one of a filter that failed never
-does, so the next run judges again. What counts is never judged twice.
+A verdict counts as long as its trajectory has not gone on, and was not verified, since; one of a filter
+that failed never does, so the next run judges again. What counts is never judged twice.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from sqlalchemy import (
     RowMapping,
     Select,
     and_,
+    bindparam,
     delete,
     exists,
     func,
@@ -30,9 +31,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from environments.types import ErrorEvent, Json, Trajectory, Verdict
+from environments.types import Assessment, ErrorEvent, Json, Trajectory, Verdict
 from store import load
-from store.schema import ErrorEventRow, ExportRow, RunRow, TrajectoryRow, VerdictRow
+from store.schema import ErrorEventRow, ExportRow, RunRow, TrajectoryRow, VerdictRow, VerificationRow
 from store.store import Store
 
 FAILED = "filter failed: "
@@ -68,23 +69,11 @@ class StepTally:
 # -- writing ---------------------------------------------------------------------------------------
 
 
-async def record_verdicts(store: Store, judgements: Sequence[Judgement]) -> None:
-    """Write verdicts; one that stands already as it is is left alone."""
-    await store.write(lambda connection: _write_verdicts(connection, judgements))
-
-
-async def record_events(store: Store, events: Mapping[int, Sequence[ErrorEvent]], version: int) -> None:
-    """Write the error events of trajectories, by their ids, in place of those read before."""
-    await store.write(lambda connection: _write_events(connection, events, version))
-
-
-async def record_page(
-    store: Store, judgements: Sequence[Judgement], events: Mapping[int, Sequence[ErrorEvent]], version: int
-) -> None:
-    """Both, in one transaction."""
+async def record_page(store: Store, judgements: Sequence[Judgement], assessments: Mapping[int, Assessment]) -> None:
+    """Write verdicts, and what was read from trajectories, by their ids; what stands already as it is is left alone."""
 
     def job(connection: Connection) -> None:
-        _write_events(connection, events, version)
+        write_assessments(connection, assessments)
         _write_verdicts(connection, judgements)
 
     await store.write(job)
@@ -95,9 +84,32 @@ async def record_export(store: Store, *, path: str, form: str, recipe: Json, row
     await store.write(lambda connection: connection.execute(insert(ExportRow).values(**values)))
 
 
+def write_assessments(connection: Connection, assessments: Mapping[int, Assessment]) -> None:
+    """In place of what was read from the same trajectories before."""
+    for version in {one.events_version for one in assessments.values()}:
+        of_version = {key: one.events for key, one in assessments.items() if one.events_version == version}
+        _write_events(connection, of_version, version)
+    if assessments:
+        connection.execute(_ASSESS, [_summary(key, one) for key, one in assessments.items()])
+
+
+_ASSESS = (
+    update(TrajectoryRow)
+    .where(TrajectoryRow.id == bindparam("of"))
+    .values(assessed=bindparam("version"), level=bindparam("at_level"), errors=bindparam("counted"))
+)
+
+
+def _summary(trajectory_id: int, assessment: Assessment) -> dict[str, Any]:
+    counted = Counter(event.kind for event in assessment.events)
+    errors = " ".join(f"{kind}:{count}" for kind, count in sorted(counted.items()))
+    level = assessment.recovery.level
+    return {"of": trajectory_id, "version": assessment.recovery_version, "at_level": level, "counted": errors}
+
+
 def _write_verdicts(connection: Connection, judgements: Sequence[Judgement]) -> None:
     query = (
-        select(VerdictRow.__table__, TrajectoryRow.ended)
+        select(VerdictRow.__table__, _is_of(VerdictRow).label("fresh"))
         .join(TrajectoryRow, TrajectoryRow.id == VerdictRow.trajectory_id)
         .where(VerdictRow.trajectory_id.in_({one.trajectory_id for one in judgements}))
     )
@@ -115,8 +127,7 @@ def _write_verdicts(connection: Connection, judgements: Sequence[Judgement]) -> 
 
 
 def _stands(row: RowMapping, verdict: Verdict) -> bool:
-    fresh = row["ended"] is not None and row["judged"] >= row["ended"]
-    return fresh and _plain(asdict(_verdict_of(row))) == _plain(asdict(verdict))
+    return bool(row["fresh"]) and _plain(asdict(_verdict_of(row))) == _plain(asdict(verdict))
 
 
 def _write_events(connection: Connection, events: Mapping[int, Sequence[ErrorEvent]], version: int) -> None:
@@ -148,6 +159,18 @@ async def events_of(store: Store, trajectory_id: int) -> list[ErrorEvent]:
     return [_event_of(row) for row in await store.read(_events_of([trajectory_id]))]
 
 
+async def count_levels(store: Store, run: str, levels: Collection[str], version: int) -> int:
+    """How many of a run's ended trajectories are of these recovery levels, by that version's reading."""
+    query = (
+        select(func.count().label("many"))
+        .select_from(TrajectoryRow)
+        .join(RunRow, RunRow.id == TrajectoryRow.run_id)
+        .where(RunRow.name == run, TrajectoryRow.assessed == version, TrajectoryRow.level.in_(levels))
+    )
+    (row,) = await store.read(query)
+    return int(row["many"])
+
+
 async def kept_ids(store: Store, steps: Sequence[Step], run: str | None = None) -> list[int]:
     """The trajectories that every step keeps, in the order of their ids."""
     query = await _finished(store, run)
@@ -166,9 +189,9 @@ async def kept_trajectories(store: Store, steps: Sequence[Step], run: str | None
 
 
 async def unsettled_ids(
-    store: Store, steps: Sequence[Step], errors_version: int, run: str | None = None
+    store: Store, steps: Sequence[Step], version: int, run: str | None = None
 ) -> AsyncIterator[list[int]]:
-    """Pages of the trajectories that the steps have not judged to the end, or whose errors an older version read."""
+    """Pages of the trajectories that the steps have not judged to the end, or that another version has assessed."""
     query = await _finished(store, run)
     settled: ColumnElement[bool] = true()
     for step in reversed(steps):
@@ -176,8 +199,8 @@ async def unsettled_ids(
         query = query.outerjoin(verdict, _counts(verdict, step))
         judged = verdict.id.is_not(None) & ~verdict.reason.startswith(FAILED)
         settled = and_(judged, or_(~verdict.keep, settled))
-    outdated = exists().where(ErrorEventRow.trajectory_id == TrajectoryRow.id, ErrorEventRow.version != errors_version)
-    async for page in _pages(store, query.where(~settled | outdated), _PAGE):
+    unread = TrajectoryRow.assessed.is_(None) | (TrajectoryRow.assessed != version)
+    async for page in _pages(store, query.where(~settled | unread), _PAGE):
         yield page
 
 
@@ -213,8 +236,16 @@ def _counts(verdict: Any, step: Step) -> ColumnElement[bool]:
         verdict.filter == step.filter,
         verdict.version == step.version,
         verdict.parameters == step.parameters,
-        verdict.judged >= TrajectoryRow.ended,
+        _is_of(verdict),
     )
+
+
+def _is_of(verdict: Any) -> ColumnElement[bool]:
+    """That it was passed on the trajectory as it now is, and on what is known of it."""
+    verified_since = exists().where(
+        VerificationRow.trajectory_id == verdict.trajectory_id, VerificationRow.verified > verdict.judged
+    )
+    return and_(verdict.judged >= TrajectoryRow.ended, ~verified_since)
 
 
 async def _pages(store: Store, query: Select[int], size: int) -> AsyncIterator[list[int]]:

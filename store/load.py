@@ -6,15 +6,23 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Executable, RowMapping, select
+from sqlalchemy import ColumnElement, Executable, RowMapping, and_, select
 
 from environments.faults import UsageError
+from environments.protocol.compare import COMPARE_VERSION
 from environments.types import Prompt, Reply, Trajectory, Turn, Work
 from store import records
-from store.schema import GradeRow, PromptRow, RunRow, TaskRow, TrajectoryRow, TurnRow
+from store.schema import GradeRow, PromptRow, RunRow, TaskRow, TrajectoryRow, TurnRow, VerificationRow
 from store.store import Store
 
 _PAGE = 200
+
+VERIFIED = and_(
+    VerificationRow.trajectory_id == TrajectoryRow.id,
+    VerificationRow.version == COMPARE_VERSION,
+    VerificationRow.verified >= TrajectoryRow.ended,
+)
+"""That a verification is of the trajectory as it now is, and by what now counts as the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +37,21 @@ class Partial:
     """A reply that was committed, and whose code may or may not have run."""
 
 
-async def finished_work(store: Store, run_id: int) -> set[Work]:
-    """The work that need not be done again. `failed` is not finished."""
-    query = (
-        select(TaskRow.task_id, TrajectoryRow.teacher, TrajectoryRow.attempt)
-        .join(TaskRow, TaskRow.id == TrajectoryRow.task_row)
-        .where(TrajectoryRow.run_id == run_id, TrajectoryRow.stop.is_not(None), TrajectoryRow.stop != "failed")
-    )
-    return {Work(row["task_id"], row["teacher"], row["attempt"]) for row in await store.read(query)}
+async def finished_work(store: Store, run_id: int) -> dict[Work, bool]:
+    """The work that need not be done again, and whether it solved its task. `failed` is not finished."""
+    done = (TrajectoryRow.run_id == run_id, TrajectoryRow.stop.is_not(None), TrajectoryRow.stop != "failed")
+    place = (TrajectoryRow.task_row, TrajectoryRow.teacher, TrajectoryRow.attempt, TrajectoryRow.stop)
+    rows = await store.read_plain(select(*place).where(*done))
+    # Two reads of an index each: a join would visit every wide row of both tables.
+    tasks = await store.read_plain(select(TaskRow.id, TaskRow.task_id)) if rows else ()
+    ids = {row: task_id for row, task_id in tasks}  # noqa: C416 - a row is no pair to `dict`
+    return {Work(ids[task], teacher, attempt): stop == "solved" for task, teacher, attempt, stop in rows}
+
+
+async def finished_work_of(store: Store, run: str) -> dict[Work, bool]:
+    """The same by the run's name; none for a run that has not begun."""
+    rows = await store.read(select(RunRow.id).where(RunRow.name == run))
+    return await finished_work(store, rows[0]["id"]) if rows else {}
 
 
 async def load_partial(store: Store, trajectory_id: int) -> Partial:
@@ -99,11 +114,12 @@ def _trajectories(*conditions: ColumnElement[bool]) -> Executable:
             trajectory.seed, trajectory.provenance, trajectory.stop, trajectory.note,
             run.name.label("run"), run.rules,
             task.task_id, task.environment, task.prompt, task.reference, task.inputs, task.details,
-            prompt.system, prompt.example,
+            prompt.system, prompt.example, VerificationRow.holds.label("verified"),
         )
         .join(run, run.id == trajectory.run_id)
         .join(task, task.id == trajectory.task_row)
         .join(prompt, prompt.digest == trajectory.prompt_digest)
+        .outerjoin(VerificationRow, VERIFIED)
         .where(*conditions)
         .order_by(trajectory.id)
         .limit(_PAGE)

@@ -8,7 +8,9 @@ lock; readers never wait for it.
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,15 +18,21 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from environments.faults import ErrataError, StoreFault, UsageError
 
 VERSION_TABLE = "errata_version"
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration; a test holds it equal to Alembic's."""
 
 _BUSY_SECONDS = 30
+
+
+def store_file(address: str) -> Path | None:
+    """The SQLite file of an address; None for a server."""
+    url = _parse(address)
+    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
 
 
 class Engines:
@@ -42,8 +50,7 @@ class Engines:
     @property
     def file(self) -> Path | None:
         """The SQLite file; None for a server."""
-        is_file = self.url.get_backend_name() == "sqlite" and self.url.database
-        return Path(str(self.url.database)) if is_file else None
+        return store_file(self.address)
 
     def prepare(self, *, create: bool) -> None:
         """Make the tables or migrate them. Refuses what is not an Errata store."""
@@ -110,7 +117,8 @@ def _parse(address: str) -> URL:
 
 
 def _sqlite(url: URL, begin: str) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
+    writes = begin == "BEGIN IMMEDIATE"
+    engine = create_engine(url, connect_args={"timeout": 0 if writes else _BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: object) -> None:
@@ -123,7 +131,18 @@ def _sqlite(url: URL, begin: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        deadline = time.monotonic() + _BUSY_SECONDS if writes else 0.0
+        while True:
+            try:
+                connection.exec_driver_sql(begin)
+            except OperationalError as error:
+                if "locked" not in str(error.orig) or time.monotonic() > deadline:
+                    raise
+                # SQLite's own patience sleeps for up to 100 ms at a time: beside a busy process a reply would wait for
+                # long, and a reply that waits is one that can be lost.
+                time.sleep(random.uniform(0.5, 1.5) / 1000)  # noqa: S311
+            else:
+                return
 
     return engine
 

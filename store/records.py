@@ -132,4 +132,5 @@ def trajectory_of(row: Row, turns: tuple[Turn, ...]) -> Trajectory:
         isolation=row["isolation"],
         seed=row["seed"],
         provenance=row["provenance"],
+        verified=row["verified"],
     )

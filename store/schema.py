@@ -42,14 +42,46 @@ class RunRow(Base):
 
 
 class LeaseRow(Base):
-    """Which process works on a run; `owner` is null when none does. The epoch only ever rises, so a
-    process that slept through its own end finds that it has lost the run."""
+    """A process that works on a run. Its epoch is never given twice, and stands at all that it works on: a process
+    that slept through its own end finds there another's, whatever the clocks say."""
 
     __tablename__ = "leases"
-    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True, autoincrement=False)
-    owner: Mapped[str | None] = mapped_column(String(200))
-    epoch: Mapped[int]
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - SQLAlchemy's form
+    epoch: Mapped[int] = mapped_column(_Id, primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), index=True)
+    owner: Mapped[str] = mapped_column(String(200))
+    beats: Mapped[int]
+    started: Mapped[datetime]
     renewed: Mapped[datetime]
+
+
+class BudgetRow(Base):
+    """What a run may spend, what it has spent, and what its open calls may come to at the worst.
+
+    Whatever is written, settled and reserved together are at most the cap."""
+
+    __tablename__ = "budgets"
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True, autoincrement=False)
+    cap_usd: Mapped[Decimal | None]
+    cap_tokens: Mapped[int | None] = mapped_column(BigInteger)
+    settled_usd: Mapped[Decimal]
+    settled_tokens: Mapped[int] = mapped_column(BigInteger)
+    reserved_usd: Mapped[Decimal]
+    reserved_tokens: Mapped[int] = mapped_column(BigInteger)
+
+
+class ReservationRow(Base):
+    """A call that has gone out and whose price is not known yet. One whose answer was lost stays for ever."""
+
+    __tablename__ = "reservations"
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), index=True)
+    trajectory_id: Mapped[int] = mapped_column(ForeignKey("trajectories.id"))
+    position: Mapped[int]
+    epoch: Mapped[int] = mapped_column(BigInteger)
+    usd: Mapped[Decimal]
+    tokens: Mapped[int] = mapped_column(BigInteger)
+    made: Mapped[datetime]
 
 
 class TaskRow(Base):
@@ -77,13 +109,40 @@ class PromptRow(Base):
 
 
 class TrajectoryRow(Base):
-    """One attempt of one teacher at one task. `stop` is null while it is under way."""
+    """One attempt of one teacher at one task. `stop` is null while it is under way.
+
+    `turns` to `unpriced` are the sums over its replies, abandoned ones too, as they were when it ended; `assessed`
+    is the version of the reading that `level` and `errors` (`E1:2 E4:1`) are from, null where there was none."""
 
     __tablename__ = "trajectories"
-    __table_args__ = (UniqueConstraint("run_id", "task_row", "teacher", "attempt"),)
+    __table_args__ = (
+        UniqueConstraint("run_id", "task_row", "teacher", "attempt"),
+        # What the sums of a whole store are read from: a trajectory's own row is ten times as long.
+        Index(
+            "ix_trajectories_sums",
+            "run_id",
+            "environment",
+            "teacher",
+            "stop",
+            "assessed",
+            "level",
+            "errors",
+            "attempt",
+            "task_row",
+            "turns",
+            "tokens_in",
+            "tokens_out",
+            "tokens_cache_read",
+            "tokens_cache_write",
+            "cost",
+            "unpriced",
+        ),
+    )
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
     task_row: Mapped[int] = mapped_column(ForeignKey("tasks.id"), index=True)
+    environment: Mapped[str] = mapped_column(String(200), server_default="")
+    """Its task's."""
     teacher: Mapped[str] = mapped_column(String(400))
     attempt: Mapped[int]
     prompt_digest: Mapped[str] = mapped_column(ForeignKey("prompts.digest"))
@@ -95,6 +154,18 @@ class TrajectoryRow(Base):
     started: Mapped[datetime]
     ended: Mapped[datetime | None]
     diverged_at: Mapped[int | None]
+    epoch: Mapped[int | None] = mapped_column(BigInteger)
+    """Of the lease that works on it, or last did."""
+    turns: Mapped[int | None]
+    tokens_in: Mapped[int | None] = mapped_column(BigInteger)
+    tokens_out: Mapped[int | None] = mapped_column(BigInteger)
+    tokens_cache_read: Mapped[int | None] = mapped_column(BigInteger)
+    tokens_cache_write: Mapped[int | None] = mapped_column(BigInteger)
+    cost: Mapped[Decimal | None]
+    unpriced: Mapped[int | None]
+    assessed: Mapped[int | None]
+    level: Mapped[str | None] = mapped_column(String(4))
+    errors: Mapped[str | None] = mapped_column(String(200))
 
 
 class TurnRow(Base):
@@ -107,8 +178,8 @@ class TurnRow(Base):
             "trajectory_id",
             "position",
             unique=True,
+            # On Postgres too, by its migration: to say so here would load that dialect with every command.
             sqlite_where=text("NOT abandoned"),
-            postgresql_where=text("NOT abandoned"),
         ),
         Index("ix_turns_trajectory_id", "trajectory_id"),
     )
@@ -163,6 +234,7 @@ class CallRow(Base):
     request_id: Mapped[str | None] = mapped_column(Text)
     message: Mapped[str | None] = mapped_column(Text)
     body: Mapped[Any] = mapped_column(CompressedJson, nullable=True)
+    lost: Mapped[bool | None]
 
 
 class SearchReplyRow(Base):
@@ -185,6 +257,19 @@ class ErrorEventRow(Base):
     signature: Mapped[str] = mapped_column(Text)
     detail: Mapped[Any] = mapped_column(CompressedJson, nullable=False)
     version: Mapped[int]
+
+
+class VerificationRow(Base):
+    """What came of running a trajectory again: `differences` are the turns whose observation or grade was another."""
+
+    __tablename__ = "verifications"
+    trajectory_id: Mapped[int] = mapped_column(ForeignKey("trajectories.id"), primary_key=True, autoincrement=False)
+    version: Mapped[int]
+    holds: Mapped[bool]
+    differences: Mapped[Any] = mapped_column(CompressedJson, nullable=False)
+    isolation: Mapped[str] = mapped_column(String(40))
+    provenance: Mapped[dict[str, Any]]
+    verified: Mapped[datetime]
 
 
 class VerdictRow(Base):

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 
 from environments.types import Json
-from store.log import insert_new
+from store.inserts import insert_new
 from store.schema import SearchReplyRow
 from store.store import Store
 

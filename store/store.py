@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
-from sqlalchemy import Executable, RowMapping
+from sqlalchemy import Executable, Result, Row, RowMapping
 
 from environments.faults import StoreFault
 from store.opening import Engines, explained
@@ -42,11 +43,16 @@ class Store:
         return await self._writer.write(job)
 
     async def read(self, query: Executable) -> Sequence[RowMapping]:
-        return await asyncio.to_thread(self._read, query)
+        """The rows, by their columns' names."""
+        return await asyncio.to_thread(self._read, query, lambda result: result.mappings().all())
 
-    def _read(self, query: Executable) -> Sequence[RowMapping]:
+    async def read_plain(self, query: Executable) -> Sequence[Row[*tuple[Any, ...]]]:
+        """The rows as tuples, for very many of them."""
+        return await asyncio.to_thread(self._read, query, lambda result: result.all())
+
+    def _read(self, query: Executable, fetched: Callable[[Result[*tuple[Any, ...]]], T]) -> T:
         with explained(self.address), self._engines.reader.connect() as connection:
-            return connection.execute(query).mappings().all()
+            return fetched(connection.execute(query))
 
 
 @asynccontextmanager

@@ -23,8 +23,9 @@ from environments.types import (
     Usage,
     Work,
 )
+from store.lease import Lease
 from store.load import load_trajectory
-from store.log import Beginning, TrajectoryLog, add_prompt, add_tasks, begin_trajectory, ensure_run
+from store.log import Beginning, Claimed, TrajectoryLog, add_prompt, add_tasks, claim, ensure_run
 from store.store import Store
 
 PROMPT = Prompt("You solve tasks.", "Task:\nAn example.\n\nAssistant:\n<solution> 1 </solution>")
@@ -86,11 +87,14 @@ async def put(store: Store, trajectory: Trajectory, outcome: Outcome | None = No
     await add_prompt(store, trajectory.prompt)
     tasks = await add_tasks(store, [trajectory.task])
     work = Work(trajectory.task.id, trajectory.teacher, trajectory.attempt)
-    beginning = Beginning(work, tasks[trajectory.task.id], trajectory.prompt, "none", 0, {})
-    row = await begin_trajectory(store, run_id, beginning)
-    log = TrajectoryLog(store, row)
+    task = trajectory.task
+    beginning = Beginning(work, tasks[task.id], task.environment, trajectory.prompt, "none", 0, {})
+    lease = Lease(run_id, 1)
+    claimed = await claim(store, lease, beginning)
+    assert isinstance(claimed, Claimed)
+    log = TrajectoryLog(store, lease, claimed.id)
     for turn in trajectory.turns:
         await log.reply(turn.index, turn.reply)
         await log.turn(turn)
     await log.end(outcome or trajectory.outcome or Outcome("max_turns"))
-    return await load_trajectory(store, row)
+    return await load_trajectory(store, claimed.id)

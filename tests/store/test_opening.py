@@ -1,4 +1,4 @@
-"""Opening, migrating, leasing and losing a store: real files, real processes, a real full disk where one can be had."""
+"""Opening, migrating and losing a store: real files, real processes, a real full disk where one can be had."""
 
 import asyncio
 import os
@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,11 +18,10 @@ from sqlalchemy import select, update
 
 from environments.faults import ErrataError, UsageError
 from environments.types import Prompt, Rules, Run, Task
-from store.lease import leased
 from store.log import add_prompt, add_tasks, ensure_run
 from store.opening import HEAD, VERSION_TABLE
 from store.schema import Base, LeaseRow, PromptRow
-from store.store import Store, open_store
+from store.store import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -178,58 +176,6 @@ async def test_what_was_committed_survives_kill_9(tmp_path: Path) -> None:
     assert {str(index) for index in range(int(whole[-1]) + 1)} <= examples
 
 
-async def test_a_run_is_leased_to_one_process_at_a_time(tmp_path: Path) -> None:
-    async with open_store(str(tmp_path / "e.db"), create=True) as store:
-        run_id = await ensure_run(store, Run("r", {}), Rules())
-        async with leased(store, run_id, "r"):
-            with pytest.raises(ErrataError, match=f"process {os.getpid()}"):
-                async with leased(store, run_id, "r"):
-                    pass
-        async with leased(store, run_id, "r"):
-            pass
-
-
-async def test_a_dead_process_loses_its_lease_at_once_and_a_silent_host_after_a_minute(tmp_path: Path) -> None:
-    async with open_store(str(tmp_path / "e.db"), create=True) as store:
-        run_id = await ensure_run(store, Run("r", {}), Rules())
-        async with leased(store, run_id, "r"):
-            pass
-
-        async def hold(owner: str, ago: float) -> None:
-            held = update(LeaseRow).values(owner=owner, renewed=datetime.now(UTC) - timedelta(seconds=ago))
-            await store.write(lambda connection: connection.execute(held))
-
-        here = os.uname().nodename
-        await hold(f"{here}/{os.getpid()}/1", 0)  # The pid lives, but belongs to a process started since.
-        async with leased(store, run_id, "r"):
-            assert (await store.read(select(LeaseRow.epoch)))[0]["epoch"] == 2
-        await hold("elsewhere/1/1", 30)
-        with pytest.raises(ErrataError, match="on elsewhere"):
-            async with leased(store, run_id, "r"):
-                pass
-        await hold("elsewhere/1/1", 3600)
-        async with leased(store, run_id, "r"):
-            assert (await store.read(select(LeaseRow.epoch)))[0]["epoch"] == 3
-
-
-async def test_of_two_that_find_a_run_free_one_gets_it(address: str) -> None:
-    async with open_store(address, create=True) as one, open_store(address) as other:
-        run_id = await ensure_run(one, Run("r", {}), Rules())
-        for _ in range(10):
-            refused = asyncio.Event()
-
-            async def hold(store: Store, refused: asyncio.Event = refused) -> None:
-                try:
-                    async with leased(store, run_id, "r"):
-                        await asyncio.wait_for(refused.wait(), timeout=60)
-                except ErrataError:
-                    refused.set()
-                    raise
-
-            outcomes = await asyncio.gather(hold(one), hold(other), return_exceptions=True)
-            assert sorted(type(outcome).__name__ for outcome in outcomes) == ["NoneType", "_Held"]
-
-
 async def test_two_processes_may_begin_one_run_at_once(address: str) -> None:
     tasks = [Task(f"math/{n}", "math", f"What is {n}?", str(n)) for n in range(200)]
     async with open_store(address, create=True) as one, open_store(address) as other:
@@ -267,13 +213,3 @@ async def test_a_write_that_cannot_be_bound_fails_alone(tmp_path: Path) -> None:
             with pytest.raises((RecursionError, OverflowError)):
                 await asyncio.wait_for(store.write(job), 10)
         await asyncio.wait_for(add_prompt(store, Prompt("s", "e")), 10)
-
-
-async def test_whoever_loses_its_lease_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("store.lease._RENEW_SECONDS", 0.02)
-    async with open_store(str(tmp_path / "e.db"), create=True) as store:
-        run_id = await ensure_run(store, Run("r", {}), Rules())
-        with pytest.raises(ErrataError, match="taken over"):
-            async with leased(store, run_id, "r"):
-                await store.write(lambda c: c.execute(update(LeaseRow).values(epoch=99)))
-                await asyncio.sleep(30)

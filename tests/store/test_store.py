@@ -25,8 +25,9 @@ from environments.types import (
     Usage,
     Work,
 )
+from store.lease import Lease
 from store.load import finished_work, load_partial, load_trajectories, load_trajectory
-from store.log import Beginning, TrajectoryLog, add_prompt, add_tasks, begin_trajectory, ensure_run
+from store.log import Beginning, Claimed, TrajectoryLog, add_prompt, add_tasks, claim, ensure_run
 from store.queries import group_sums, total
 from store.schema import CallRow, PromptRow, TaskRow
 from store.store import Store, open_store
@@ -46,21 +47,22 @@ def turn(index: int, *, correct: bool | None = None) -> Turn:
     return Turn(index, reply(), Action("code", "1/0", 22, ("no_tag",)), Observation("Observation:\n…", result), grade)
 
 
-async def begin(store: Store, run: str = "r", attempt: int = 0) -> tuple[int, int]:
+async def begin(store: Store, run: str = "r", attempt: int = 0) -> tuple[Lease, int]:
     run_id = await ensure_run(store, Run(run, {"env": "math", "teachers": ["scripted:x"]}), RULES)
     await add_prompt(store, PROMPT)
     rows = await add_tasks(store, [TASK])
     work = Work(TASK.id, "scripted:x", attempt)
-    return run_id, await begin_trajectory(
-        store, run_id, Beginning(work, rows[TASK.id], PROMPT, "none", 7, {"version": "0"})
-    )
+    lease = Lease(run_id, 1)
+    claimed = await claim(store, lease, Beginning(work, rows[TASK.id], "math", PROMPT, "none", 7, {"version": "0"}))
+    assert isinstance(claimed, Claimed)
+    return lease, claimed.id
 
 
 async def test_a_trajectory_comes_back_as_it_was_written(address: str) -> None:
     turns = (turn(0), turn(1, correct=True))
     async with open_store(address, create=True) as store:
-        _, trajectory_id = await begin(store)
-        log = TrajectoryLog(store, trajectory_id)
+        lease, trajectory_id = await begin(store)
+        log = TrajectoryLog(store, lease, trajectory_id)
         for each in turns:
             await log.reply(each.index, each.reply)
             await log.turn(each)
@@ -76,32 +78,32 @@ async def test_a_trajectory_comes_back_as_it_was_written(address: str) -> None:
 
 async def test_a_reply_without_its_turn_is_pending_and_the_work_is_not_finished(address: str) -> None:
     async with open_store(address, create=True) as store:
-        run_id, trajectory_id = await begin(store)
-        log = TrajectoryLog(store, trajectory_id)
+        lease, trajectory_id = await begin(store)
+        log = TrajectoryLog(store, lease, trajectory_id)
         await log.reply(0, turn(0).reply)
         await log.turn(turn(0))
         await log.reply(1, reply("<solution>2</solution>"))
     async with open_store(address) as store:
-        assert await begin(store) == (run_id, trajectory_id)
+        assert await begin(store) == (lease, trajectory_id)
         partial = await load_partial(store, trajectory_id)
         assert partial.turns == (turn(0),)
         assert partial.pending == reply("<solution>2</solution>")
         assert partial.seed == 7
-        assert await finished_work(store, run_id) == set()
+        assert await finished_work(store, lease.run_id) == {}
 
 
 async def test_failed_work_is_not_finished_and_solved_work_is(address: str) -> None:
     async with open_store(address, create=True) as store:
         for attempt, stop in enumerate(["failed", "solved", "max_turns"]):
-            run_id, trajectory_id = await begin(store, attempt=attempt)
-            await TrajectoryLog(store, trajectory_id).end(Outcome(stop))  # type: ignore[arg-type]
-        assert {work.attempt for work in await finished_work(store, run_id)} == {1, 2}
+            lease, trajectory_id = await begin(store, attempt=attempt)
+            await TrajectoryLog(store, lease, trajectory_id).end(Outcome(stop))  # type: ignore[arg-type]
+        assert {work.attempt for work in await finished_work(store, lease.run_id)} == {1, 2}
 
 
 async def test_the_same_reply_cannot_be_written_twice(address: str) -> None:
     async with open_store(address, create=True) as store:
-        _, trajectory_id = await begin(store)
-        log = TrajectoryLog(store, trajectory_id)
+        lease, trajectory_id = await begin(store)
+        log = TrajectoryLog(store, lease, trajectory_id)
         await log.reply(0, reply())
         with pytest.raises(Exception, match=r"(?i)unique"):
             await log.reply(0, reply())
@@ -109,15 +111,15 @@ async def test_the_same_reply_cannot_be_written_twice(address: str) -> None:
 
 async def test_what_came_of_a_reply_that_is_not_there_is_refused(address: str) -> None:
     async with open_store(address, create=True) as store:
-        _, trajectory_id = await begin(store)
+        lease, trajectory_id = await begin(store)
         with pytest.raises(LookupError, match="holds no reply for turn 0"):
-            await TrajectoryLog(store, trajectory_id).turn(turn(0))
+            await TrajectoryLog(store, lease, trajectory_id).turn(turn(0))
 
 
 async def test_a_branch_takes_the_place_of_what_it_contradicts_and_keeps_both(address: str) -> None:
     async with open_store(address, create=True) as store:
-        _, trajectory_id = await begin(store)
-        log = TrajectoryLog(store, trajectory_id)
+        lease, trajectory_id = await begin(store)
+        log = TrajectoryLog(store, lease, trajectory_id)
         for each in (turn(0), turn(1), turn(2)):
             await log.reply(each.index, each.reply)
             await log.turn(each)
@@ -162,8 +164,8 @@ async def test_a_bad_write_fails_alone_and_its_neighbours_in_the_commit_hold(add
 
 async def test_concurrent_writes_share_commits(address: str) -> None:
     async with open_store(address, create=True) as store:
-        _, trajectory_id = await begin(store)
-        log = TrajectoryLog(store, trajectory_id)
+        lease, trajectory_id = await begin(store)
+        log = TrajectoryLog(store, lease, trajectory_id)
         commits = 0
 
         def count(*_: object) -> None:
@@ -179,8 +181,8 @@ async def test_concurrent_writes_share_commits(address: str) -> None:
 
 async def test_a_cancelled_caller_does_not_take_its_write_back(address: str) -> None:
     async with open_store(address, create=True) as store:
-        _, trajectory_id = await begin(store)
-        writing = asyncio.create_task(TrajectoryLog(store, trajectory_id).reply(0, reply()))
+        lease, trajectory_id = await begin(store)
+        writing = asyncio.create_task(TrajectoryLog(store, lease, trajectory_id).reply(0, reply()))
         await asyncio.sleep(0)
         writing.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -191,8 +193,8 @@ async def test_a_cancelled_caller_does_not_take_its_write_back(address: str) -> 
 
 async def test_sums_are_exact_and_say_how_many_replies_have_no_price(address: str) -> None:
     async with open_store(address, create=True) as store:
-        _, trajectory_id = await begin(store)
-        log = TrajectoryLog(store, trajectory_id)
+        lease, trajectory_id = await begin(store)
+        log = TrajectoryLog(store, lease, trajectory_id)
         for index, cost in enumerate([Decimal("0.1"), Decimal("0.2"), None]):
             await log.reply(index, reply(cost=cost))
         (group,) = await group_sums(store)
@@ -206,8 +208,8 @@ async def test_reading_goes_page_by_page_in_order(address: str, monkeypatch: pyt
     monkeypatch.setattr("store.load._PAGE", 3)
     async with open_store(address, create=True) as store:
         for attempt in range(8):
-            _, trajectory_id = await begin(store, attempt=attempt)
-            await TrajectoryLog(store, trajectory_id).end(Outcome("max_turns"))
+            lease, trajectory_id = await begin(store, attempt=attempt)
+            await TrajectoryLog(store, lease, trajectory_id).end(Outcome("max_turns"))
         assert [each.attempt async for each in load_trajectories(store, run="r")] == list(range(8))
 
 
@@ -221,8 +223,8 @@ async def test_an_unknown_run_is_answered_with_those_there_are(address: str) -> 
 async def test_a_call_that_brought_a_reply_is_written_with_it(address: str) -> None:
     now = datetime.now(UTC)
     async with open_store(address, create=True) as store:
-        _, trajectory_id = await begin(store)
-        log = TrajectoryLog(store, trajectory_id)
+        lease, trajectory_id = await begin(store)
+        log = TrajectoryLog(store, lease, trajectory_id)
         await log.call(Call(0, now, 0.1, "rate_limited", 429, 2.0, "a", "slow down"))
         await log.call(Call(0, now, 0.1))
         assert [row["fault"] for row in await store.read(select(CallRow.fault))] == ["rate_limited"]
