@@ -2,12 +2,13 @@
 
 Thinking blocks, signatures included, go back unmodified in later turns of the same teacher and to
 no other. The text beside them goes back only as far as the conversation holds it: a reply is cut
-after its action, and what the cut removed was never said.
+after its action, and what the cut removed was never said. The provider is told to cache what stands
+before every task, and the conversation so far, which the next turn begins with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import anthropic
 
@@ -22,6 +23,9 @@ DEFAULT_MAX_TOKENS = 8192
 
 THINKING: Json = {"type": "adaptive", "display": "summarized"}
 """What an effort brings with it, so that the reasoning bought can be read. `--teacher-option thinking=…` overrides."""
+
+CACHE: Json = {"type": "ephemeral"}
+"""For five minutes from the last use. `--teacher-option cache_control=…` overrides; false asks for none."""
 
 _GONE = {"temperature", "top_p", "top_k"}
 
@@ -50,8 +54,11 @@ class AnthropicTeacher(RemoteTeacher):
     def _body(self, request: Request) -> Mapping[str, Json]:
         system = "\n\n".join(message.content for message in request.messages if message.role == "system")
         effort = self._sampling.effort
+        messages = [self._message(message) for message in request.messages if message.role != "system"]
+        if messages:
+            messages[-1] = {**messages[-1], "content": self._cached(messages[-1]["content"])}
         wanted: dict[str, Json] = {
-            "system": system or None,
+            "system": self._cached(system) if system.strip() else None,
             "stop_sequences": list(request.stop) or None,
             "output_config": {"effort": effort} if effort else None,
             "thinking": THINKING if effort else None,
@@ -59,12 +66,40 @@ class AnthropicTeacher(RemoteTeacher):
         return {
             "model": self._model,
             "max_tokens": self._sampling.max_tokens or DEFAULT_MAX_TOKENS,
-            "messages": [self._message(message) for message in request.messages if message.role != "system"],
+            "messages": messages,
             **{name: value for name, value in wanted.items() if value is not None},
-            **self._sampling.options,
+            **{name: value for name, value in self._sampling.options.items() if name != "cache_control"},
         }
 
-    def _message(self, message: Message) -> Json:
+    @property
+    def _cache(self) -> Json:
+        """As it is asked for; None where it is not."""
+        if "cache_control" in self._refused:
+            return None
+        return self._sampling.options.get("cache_control", CACHE) or None
+
+    def _cached(self, content: Json) -> Json:
+        """Asks to cache the request up to the end of `content`; blocks of a reply go back as they came."""
+        if self._cache is None or not isinstance(content, str):
+            return content
+        return [{"type": "text", "text": content, "cache_control": self._cache}]
+
+    @property
+    def _caches_for_an_hour(self) -> bool:
+        return wire.mapping(self._cache).get("ttl") == "1h"
+
+    def _optional_in(self, body: Mapping[str, Json]) -> Iterable[str]:
+        messages = body["messages"]
+        last = wire.mapping(messages[-1]) if isinstance(messages, Sequence) and messages else {}
+        marked = (*_listed(body.get("system")), *_listed(last.get("content")))
+        return ("cache_control",) if any("cache_control" in block for block in marked) else ()
+
+    def _unseen(self, request: Request) -> int:
+        """Thinking goes back with a summary's length, and counts with its own."""
+        replies = (message.reply for message in request.messages)
+        return sum(reply.usage.output for reply in replies if reply is not None and reply.teacher == self.name)
+
+    def _message(self, message: Message) -> Mapping[str, Json]:
         reply = message.reply
         if reply is not None and reply.teacher == self.name and reply.text.startswith(message.content):
             return {"role": message.role, "content": list(_echo(reply, message.content))}
@@ -96,7 +131,10 @@ def _echo(reply: Reply, spoken: str) -> Iterator[Json]:
 
 
 def _blocks(raw: Mapping[str, Json]) -> Iterator[Mapping[str, Json]]:
-    content = raw.get("content")
+    yield from _listed(raw.get("content"))
+
+
+def _listed(content: Json) -> Iterator[Mapping[str, Json]]:
     if isinstance(content, Sequence) and not isinstance(content, str):
         yield from (wire.mapping(block) for block in content)
 

@@ -90,7 +90,8 @@ def _origin(url: str) -> tuple[str, str, int] | None:
 
 
 def timeout(sampling: Sampling) -> httpx2.Timeout:
-    return httpx2.Timeout(sampling.timeout, connect=min(10.0, sampling.timeout), pool=None)
+    # Less than the whole, so that a request which was never sent is not taken for one that may have been answered.
+    return httpx2.Timeout(sampling.timeout, connect=min(10.0, sampling.timeout / 2), pool=None)
 
 
 def check_options(spec: TeacherSpec, sampling: Sampling) -> None:

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import httpx2
 import openai
 
 from collectors.teachers import endpoint, pricing, transport, wire
 from collectors.teachers.remote import Client, RemoteTeacher, Said
-from collectors.teachers.teacher import Recordings, Sampling, TeacherSpec
-from environments.faults import TeacherFault
 from environments.types import Json, Message, Request, clean
 
 DEFAULT_MAX_TOKENS = 8192
@@ -29,10 +26,7 @@ class OpenAITeacher(RemoteTeacher):
     price_flavor = "chat"
     sdk_error = openai.APIError
     optional = ("stop", *_LIMIT_NAMES)
-
-    def __init__(self, spec: TeacherSpec, sampling: Sampling, recordings: Recordings | None = None) -> None:
-        super().__init__(spec, sampling, recordings)
-        self._refused: set[str] = set()
+    limit_names = _LIMIT_NAMES
 
     def _connect(self) -> Client:
         return openai.AsyncOpenAI(
@@ -59,14 +53,6 @@ class OpenAITeacher(RemoteTeacher):
         names = _LIMIT_NAMES if self._at.is_official else _LIMIT_NAMES[::-1]
         name = next((name for name in names if name not in self._refused), names[0])
         return {name: self._sampling.max_tokens or (DEFAULT_MAX_TOKENS if self._at.is_official else None)}
-
-    async def _post(self, body: Mapping[str, Json]) -> httpx2.Response:
-        try:
-            return await super()._post(body)
-        except TeacherFault as fault:
-            if fault.parameter is not None:
-                self._refused.add(fault.parameter)
-            raise
 
     def _read(self, raw: Mapping[str, Json]) -> Said | None:
         choices = raw.get("choices")

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from collectors.teachers.teacher import RecordingEnded, Recordings, Sampling, TeacherSpec
 from environments.faults import UsageError
-from environments.types import Json, Reply, Request, Usage, clean
+from environments.types import Json, Most, Reply, Request, Usage, clean
 
 
 class ReplayTeacher:
@@ -31,6 +31,9 @@ class ReplayTeacher:
         if request.turn >= len(replies):
             raise RecordingEnded(f"{self.name}: no reply for turn {request.turn} of {request.task_id}")
         return replace(replies[request.turn], teacher=self.name, cost=Decimal(0))
+
+    def most(self, request: Request) -> Most:
+        return Most(0, Decimal(0))
 
     async def aclose(self) -> None:
         return None

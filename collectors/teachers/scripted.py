@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from collectors.teachers.teacher import RecordingEnded, Recordings, Sampling, TeacherSpec
 from environments.faults import UsageError
-from environments.types import Json, Reply, Request, Usage, clean
+from environments.types import Json, Most, Reply, Request, Usage, clean
 
 DEMO_TAPE = Path(__file__).parent / "tapes" / "demo.jsonl"
 
@@ -52,6 +52,9 @@ class ScriptedTeacher:
         if request.turn < len(replies):
             return replies[request.turn]
         raise RecordingEnded(f"{self._path}: no reply for turn {request.turn} of {task}")
+
+    def most(self, request: Request) -> Most:
+        return Most(0, Decimal(0))
 
     async def aclose(self) -> None:
         return None

@@ -16,7 +16,7 @@ from typing import Protocol, Self, TypeAlias
 from pydantic import JsonValue
 
 from environments.faults import UsageError
-from environments.types import Reply, Request
+from environments.types import Most, Reply, Request
 
 GROUP = "errata.teachers"
 
@@ -40,6 +40,9 @@ class Teacher(Protocol):
 
     async def reply(self, request: Request) -> Reply:
         """Raises `TeacherFault`, or `RecordingEnded` where replies come from a recording."""
+
+    def most(self, request: Request) -> Most | None:
+        """What one attempt can come to at the worst; None where nobody can say, as of a reply without a limit."""
 
     async def aclose(self) -> None: ...
 

@@ -58,6 +58,8 @@ class DirectTransport(httpx2.AsyncBaseTransport):
                 timeout=_timeout(request),
             ) as answer:
                 body = await answer.read()
+        except aiohttp.ConnectionTimeoutError as error:
+            raise httpx2.ConnectTimeout(str(error), request=request) from error
         except TimeoutError as error:
             raise httpx2.TimeoutException(str(error), request=request) from error
         except aiohttp.ClientConnectorError as error:

@@ -27,6 +27,9 @@ _QUOTA = re.compile(r"insufficient_quota|billing|spend_limit|credit_balance|paym
 _UNSUPPORTED = re.compile(
     r"unsupported|not supported|does not support|unrecogni[sz]ed|unknown|not permitted|unexpected"
 )
+_UNSENT = (httpx2.ConnectError, httpx2.ProxyError, httpx2.UnsupportedProtocol)
+"""The connection was never there: no name, no route, no TLS."""
+
 _LONGEST_QUOTE = 500
 _LONGEST_BODY = 1_000_000
 
@@ -93,9 +96,11 @@ def sdk_fault(at: Endpoint, error: Exception, timeout: float, optional: Collecti
     if isinstance(response, httpx2.Response):
         return _status_fault(at, response, optional)
     if isinstance(error, TimeoutError) or isinstance(cause, httpx2.TimeoutException):
-        return TeacherFault(f"{at.teacher}: no answer within {timeout:g} s.", kind="timeout")
+        unsent = isinstance(cause, httpx2.ConnectTimeout)
+        message = "no connection in time." if unsent else f"no answer within {timeout:g} s."
+        return TeacherFault(f"{at.teacher}: {message}", kind="timeout", unsent=unsent)
     said = _sentence(at.without_key(f"{type(cause).__name__} {cause}"))
-    return TeacherFault(f"{at.teacher}: no answer: {said}", kind="connection")
+    return TeacherFault(f"{at.teacher}: no answer: {said}", kind="connection", unsent=isinstance(cause, _UNSENT))
 
 
 def _status_fault(at: Endpoint, response: httpx2.Response, optional: Collection[str]) -> TeacherFault:
@@ -113,32 +118,32 @@ def _status_fault(at: Endpoint, response: httpx2.Response, optional: Collection[
 
 def retry_after(headers: httpx2.Headers) -> float | None:
     """Seconds to wait: `retry-after-ms`, or `retry-after` in seconds or as an HTTP date (read against `date`)."""
-    milliseconds, value = _number(headers.get("retry-after-ms")), headers.get("retry-after")
+    milliseconds, value = number(headers.get("retry-after-ms")), headers.get("retry-after")
     if milliseconds is not None:
         return milliseconds / 1000
-    seconds = _number(value)
+    seconds = number(value)
     return _until(value, headers.get("date")) if seconds is None else seconds
 
 
-def _number(text: str | None) -> float | None:
+def number(text: str | None) -> float | None:
     try:
-        number = float(text or "")
+        value = float(text or "")
     except ValueError:
         return None
-    return max(number, 0.0) if isfinite(number) else None
+    return max(value, 0.0) if isfinite(value) else None
 
 
-def _until(date: str | None, now: str | None) -> float | None:
-    then = _date(date)
-    return None if then is None else max((then - (_date(now) or datetime.now(UTC))).total_seconds(), 0.0)
+def _until(moment: str | None, now: str | None) -> float | None:
+    then = date(moment)
+    return None if then is None else max((then - (date(now) or datetime.now(UTC))).total_seconds(), 0.0)
 
 
-def _date(text: str | None) -> datetime | None:
+def date(text: str | None) -> datetime | None:
     try:
-        date = parsedate_to_datetime(text or "")
+        moment = parsedate_to_datetime(text or "")
     except ValueError:
         return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _request_id(headers: httpx2.Headers) -> str | None:

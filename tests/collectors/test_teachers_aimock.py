@@ -4,6 +4,7 @@ Its replies, and one rate limit with its wait, stand in `aimock/fixtures.json`; 
 one request each, over its control API. Skipped where there is no node; installed on first use.
 """
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from collectors.gate import Gate
 from collectors.teachers.retry import RetryPolicy, ask
 from environments.faults import TeacherFault
 from environments.types import Usage
@@ -97,6 +99,38 @@ async def test_a_rate_limit_waits_as_long_as_the_server_asks(asked, teacher, cal
         (None, None, None),
     ]
     assert "Slow down" in calls[0].message
+
+
+async def test_a_rate_limit_holds_all_calls_back_at_the_gate(teacher, conversation, calls):
+    name, said, paused = teacher.name.partition(":")[0], [], []
+    gate = Gate(teacher, 4, said.append)
+
+    async def log(call):
+        await calls(call)
+        paused.append(gate.paused)
+
+    async def asked(words):
+        return await ask(teacher, conversation("s", words), RetryPolicy(), log, gate=gate)
+
+    assert (await asked(f"short of {name}")).text == "after a second"
+    assert 0 < paused[0] <= 1
+    assert paused[1] == 0
+    assert [(call.fault, call.status, call.retry_after) for call in calls] == [
+        ("rate_limited", 429, 1.0),
+        (None, None, None),
+    ]
+    assert (gate.state.limit, gate.state.most, gate.state.in_flight, said) == (2, 4, 0, [])
+    assert [(await asked("broken once")).text for _ in range(4)] == ["mended"] * 4
+    assert gate.state.limit == 4
+
+
+async def test_a_dead_key_ends_the_teacher_for_all_calls(teacher, conversation, calls, fail_next):
+    fail_next(401, message="No", type="authentication_error", code="invalid_api_key")
+    gate = Gate(teacher, 1, calls.append)
+    asking = (ask(teacher, conversation("s", "broken once"), RetryPolicy(), calls, gate=gate) for _ in range(50))
+    ended = await asyncio.gather(*asking, return_exceptions=True)
+    assert {error.kind for error in ended} == {"denied"}
+    assert [(call.fault, call.lost) for call in calls] == [("denied", False)]
 
 
 async def test_a_server_error_is_asked_again(asked, fail_next, calls):

@@ -1,9 +1,12 @@
 """The Messages API, against a server on the loopback."""
 
+import asyncio
 import json
+import threading
 
 import pytest
 
+from collectors.teachers.retry import RetryPolicy, ask
 from environments.faults import TeacherFault
 from environments.types import Message, Usage
 
@@ -13,6 +16,10 @@ REDACTED = {"type": "redacted_thinking", "data": "b3BhcXVl"}
 
 def text(words):
     return {"type": "text", "text": words}
+
+
+def cached(words, **rest):
+    return {**text(words), "cache_control": {"type": "ephemeral", **rest}}
 
 
 @pytest.fixture
@@ -54,10 +61,66 @@ async def test_the_system_text_stands_apart(teacher, provider, conversation):
     assert seen.body == {
         "model": "claude-opus-5-5",
         "max_tokens": 8192,
-        "system": "Be brief.",
-        "messages": [{"role": "user", "content": "Task:\n1"}],
+        "system": [cached("Be brief.")],
+        "messages": [{"role": "user", "content": [cached("Task:\n1")]}],
         "stop_sequences": ["</execute>"],
     }
+
+
+async def test_the_cache_is_asked_for_at_the_system_text_and_at_the_end(teacher, provider, conversation, spoken):
+    """The end moves on: what it stood at before goes as it came, and begins the next request."""
+    provider.will_message(THINKING, text("<execute>1</execute>"))
+    reply = await teacher.reply(conversation("s", "u"))
+    provider.will_message(text("next"))
+    await teacher.reply(conversation("s", "u", spoken(reply, None), "Observation:\n1"))
+    first, second = (seen.body for seen in provider.seen)
+    assert first["system"] == second["system"] == [cached("s")]
+    assert [message["content"] for message in first["messages"]] == [[cached("u")]]
+    assert [message["content"] for message in second["messages"]] == [
+        "u",
+        [THINKING, text("<execute>1</execute>")],
+        [cached("Observation:\n1")],
+    ]
+    assert [seen.bytes.count(b"cache_control") for seen in provider.seen] == [2, 2]
+
+
+@pytest.mark.parametrize("off", [False, None, ""])
+async def test_the_cache_can_be_left_alone(make, provider, conversation, off):
+    provider.will_message(text("a"))
+    await make(f"anthropic:m@{provider.url}", options={"cache_control": off}).reply(conversation("s", "u"))
+    assert (provider.seen[0].body["system"], provider.seen[0].body["messages"][0]["content"]) == ("s", "u")
+    assert b"cache_control" not in provider.seen[0].bytes
+
+
+async def test_the_cache_can_be_asked_to_last_an_hour(make, provider, conversation):
+    provider.will_message(text("a"))
+    hour = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    await make(f"anthropic:m@{provider.url}", options=hour).reply(conversation("s", "u"))
+    assert provider.seen[0].body["system"] == [cached("s", ttl="1h")]
+    assert "cache_control" not in provider.seen[0].body
+
+
+@pytest.mark.parametrize("said", [("", "u"), (" \n", "u")])
+async def test_an_empty_system_text_is_not_sent(teacher, provider, conversation, said):
+    provider.will_message(text("a"))
+    await teacher.reply(conversation(*said))
+    assert "system" not in provider.seen[0].body
+
+
+async def test_a_server_that_knows_no_cache_is_not_asked_for_one_again(teacher, provider, conversation, calls, waits):
+    """However many calls it has refused at once."""
+    refusal = "system.0.cache_control: Extra inputs are not permitted"
+    provider.barrier = threading.Barrier(8)
+    for _ in range(8):
+        provider.will({"type": "error", "error": {"type": "invalid_request_error", "message": refusal}}, 400)
+    for _ in range(9):
+        provider.will_message(text("a"))
+    asking = (ask(teacher, conversation("s", "u"), RetryPolicy(), calls, sleep=waits) for _ in range(8))
+    assert [reply.text for reply in await asyncio.gather(*asking)] == ["a"] * 8
+    provider.barrier = None
+    await teacher.reply(conversation("s", "u"))
+    assert ["cache_control" in str(seen.body) for seen in provider.seen] == [True] * 8 + [False] * 9
+    assert sum(call.fault == "bad_request" for call in calls) == 8
 
 
 async def test_an_effort_brings_readable_thinking(make, provider, conversation):

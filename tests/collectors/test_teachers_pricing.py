@@ -3,8 +3,20 @@
 from decimal import Decimal
 
 import pytest
+from genai_prices.data_snapshot import get_snapshot
+from hypothesis import given, settings
+from hypothesis import strategies as some
 
-from collectors.teachers.pricing import UNKNOWN, anthropic_usage, given_cost, listed_cost, openai_usage
+from collectors.teachers.pricing import (
+    UNKNOWN,
+    anthropic_usage,
+    given_cost,
+    given_most,
+    listed_cost,
+    listed_most,
+    openai_usage,
+    saving,
+)
 from environments.types import Usage
 
 CHAT = {"prompt_tokens": 1000, "completion_tokens": 100, "prompt_tokens_details": {"cached_tokens": 400}}
@@ -96,3 +108,92 @@ def test_a_given_price_is_for_a_million_tokens():
     assert given_cost(Usage(input=2_000_000, output=500_000), (Decimal("0.10"), Decimal(3))) == Decimal("1.70")
     assert given_cost(Usage(), (Decimal(1), Decimal(1))) is None
     assert given_cost(Usage(input=7), (Decimal(0), Decimal(0))) == 0
+
+
+# -- the worst -----------------------------------------------------------------------------------
+
+FLAVORS = {"anthropic": "default", "openai": "chat"}
+MODELS = [
+    (provider.id, model.id)
+    for provider in get_snapshot().providers
+    if provider.id in FLAVORS
+    for model in provider.models
+]
+STEPS = (0, 1, 127_999, 128_000, 199_999, 200_000, 200_001, 271_999, 272_000, 272_001, 1_000_000)
+
+
+def usage_of(provider, tokens, output, read, write, hour):
+    if provider == "openai":
+        details = {"cached_tokens": read, "cache_write_tokens": write}
+        return {"prompt_tokens": tokens, "completion_tokens": output, "prompt_tokens_details": details}
+    return {
+        "input_tokens": tokens - read - write,
+        "output_tokens": output,
+        "cache_read_input_tokens": read,
+        "cache_creation_input_tokens": write,
+        "cache_creation": {"ephemeral_1h_input_tokens": hour, "ephemeral_5m_input_tokens": write - hour},
+    }
+
+
+lengths = some.one_of(some.sampled_from(STEPS), some.integers(0, 2_000_000))
+
+
+@settings(max_examples=600, deadline=None)
+@given(draw=some.data())
+def test_no_reply_within_the_limits_costs_more_than_the_worst(draw):
+    """Over every model of the list, lengths on both sides of its steps, caches, tiers and speeds."""
+    provider, model = draw.draw(some.sampled_from(MODELS))
+    most_input, most_output = draw.draw(lengths), draw.draw(some.integers(1, 200_000))
+    tokens = draw.draw(some.one_of(some.just(most_input), some.integers(0, most_input), some.sampled_from(STEPS)))
+    tokens = min(tokens, most_input)
+    read = draw.draw(some.integers(0, tokens))
+    write = draw.draw(some.one_of(some.just(tokens - read), some.integers(0, tokens - read)))
+    hour = draw.draw(some.sampled_from([0, write]))
+    options = draw.draw(
+        some.sampled_from(
+            [{}, {"service_tier": "auto"}, {"service_tier": "priority"}, {"service_tier": "flex"}, {"speed": "fast"}]
+        )
+    )
+    served = {"auto": ["default", "flex", "priority", "fast"], None: [None, "default", "flex"]}
+    tier = draw.draw(
+        some.sampled_from(served.get(options.get("service_tier"), [options.get("service_tier"), "default"]))
+    )
+    usage = usage_of(provider, tokens, draw.draw(some.integers(0, most_output)), read, write, hour)
+    raw = {"model": model, "usage": {**usage, "speed": options.get("speed")}, "service_tier": tier}
+    cost = listed_cost(provider, FLAVORS[provider], raw, model)
+    most = listed_most(provider, model, (most_input, most_output), options, hour=bool(hour))
+    if cost is not None and cost > 0:
+        assert most is not None
+        assert cost <= most
+
+
+def test_the_worst_is_worked_out_by_hand():
+    long, short = (300_000, 1000), (1000, 1000)
+    assert listed_most("openai", "gpt-5.5", short, {}) == (1000 * 5 + 1000 * 30) / Decimal(1_000_000)
+    assert listed_most("openai", "gpt-5.5", long, {}) == (300_000 * 10 + 1000 * 45) / Decimal(1_000_000)
+    priority = {"service_tier": "priority"}
+    assert listed_most("openai", "gpt-5.5", short, priority) == (1000 * Decimal("12.5") + 1000 * 75) / 1_000_000
+    assert listed_most("openai", "gpt-5.5", short, {"service_tier": "flex"}) == listed_most(
+        "openai", "gpt-5.5", short, {}
+    )
+    assert listed_most("anthropic", "claude-opus-5-5", short, {}) == (1000 * 5 + 1000 * 20) / Decimal(1_000_000)
+    assert (
+        listed_most("anthropic", "claude-opus-5-5", short, {}, hour=True) == Decimal(1000 * 8 + 1000 * 20) / 1_000_000
+    )
+    assert given_most((1_000_000, 2_000_000), (Decimal("0.5"), Decimal(3))) == Decimal("6.5")
+
+
+@pytest.mark.parametrize("model", ["nobodys-model", "", "tts-1"])
+def test_the_worst_of_a_model_without_a_price_is_none_and_never_0(model):
+    assert listed_most("openai", model, (1000, 1000), {}) is None
+
+
+def test_what_a_cache_has_saved_may_be_less_than_nothing():
+    assert saving("anthropic", "claude-opus-5-5", 1_000_000, 0) == Decimal("3.8")
+    assert saving("anthropic", "claude-opus-5-5", 0, 1_000_000) == -1
+    assert saving("anthropic", "claude-opus-5-5", 1_000_000, 3_000_000) == Decimal("0.8")
+    assert saving("openai", "gpt-5.5", 2_000_000, 0) == 9
+    assert saving("openai", "gpt-5.5", 0, 0) == 0
+    assert saving("openai", "nobodys-model", 5, 5) is None
+    assert saving("openai", "tts-1", 5, 5) is None
+    assert saving("nobody", "gpt-5.5", 5, 5) is None

@@ -11,7 +11,7 @@ import pytest
 from collectors.teachers.scripted import DEMO_TAPE, read_tape
 from collectors.teachers.teacher import RecordingEnded, Sampling, make_teacher
 from environments.faults import UsageError
-from environments.types import Reply, Usage
+from environments.types import Most, Reply, Usage
 
 
 @pytest.fixture
@@ -221,6 +221,7 @@ async def test_a_stored_reply_keeps_its_answer_and_usage_and_costs_nothing_now(c
 
     teacher = make_teacher("replay:sqlite:///errata.db", recordings=recordings)
     assert asked == ["sqlite:///errata.db"]
+    assert teacher.most(conversation("s")) == Most(0, Decimal(0))
     reply = await teacher.reply(conversation("s"))
     assert reply == replace(bought, teacher="replay:sqlite:///errata.db", cost=Decimal(0))
     for missing in ({"turn": 1}, {"attempt": 1}, {"task_id": "math/2"}):

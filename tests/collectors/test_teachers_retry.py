@@ -1,8 +1,10 @@
 """The one retry policy, over real HTTP: which faults are asked again, when, and how each attempt is logged."""
 
 import asyncio
+import contextlib
 import json
 import random
+import socket
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -12,6 +14,11 @@ from collectors.teachers.retry import RetryPolicy, ask
 from environments.faults import TeacherFault
 
 POLICY = RetryPolicy()
+ONCE = RetryPolicy(attempts=1, bad_answers=1, patience=0)
+
+
+def error(message, **rest):
+    return {"type": "error", "error": {"message": message, **rest}}
 
 
 @pytest.fixture(params=["openai", "anthropic"])
@@ -30,10 +37,6 @@ def asked(teacher, conversation, calls, waits):
         return await ask(teacher, conversation("s", "u", turn=3), policy, log, sleep=waits)
 
     return once
-
-
-def error(message, **rest):
-    return {"type": "error", "error": {"message": message, **rest}}
 
 
 async def test_a_reply_is_logged_as_a_call_without_fault(asked, provider, calls):
@@ -91,15 +94,12 @@ async def test_a_wait_that_cannot_be_read_is_our_own_backoff(asked, provider, ca
 
 
 @pytest.mark.parametrize("wait", ["3600", "Wed, 21 Oct 2026 08:28:00 GMT"])
-async def test_a_wait_of_an_hour_ends_the_teacher_and_says_so(asked, provider, calls, waits, wait):
+async def test_a_wait_of_an_hour_is_asked_again_after_the_longest_wait(asked, provider, calls, waits, wait):
     provider.will(error("Slow down"), 429, headers={"retry-after": wait, "date": "Wed, 21 Oct 2026 07:28:00 GMT"})
-    with pytest.raises(TeacherFault, match=r"asks to wait 3600 s, and the longest wait is 120 s") as caught:
-        await asked()
-    assert (caught.value.kind, caught.value.retry_after) == ("rate_limited", 3600)
-    assert caught.value.ends_teacher
-    assert "start the same command again later" in str(caught.value)
-    assert waits == []
-    assert [call.fault for call in calls] == ["rate_limited"]
+    provider.will_reply("a")
+    assert (await asked()).text == "a"
+    assert waits == [POLICY.longest_wait]
+    assert [(call.fault, call.retry_after) for call in calls] == [("rate_limited", 3600), (None, None)]
 
 
 async def test_rate_limits_use_up_patience_and_no_attempts(asked, provider, calls, waits):
@@ -230,16 +230,72 @@ async def test_a_server_that_is_not_there_is_no_connection(make, conversation, c
     with pytest.raises(TeacherFault, match="no answer: ConnectError") as caught:
         await ask(teacher, conversation("s", "u"), RetryPolicy(attempts=2), calls, sleep=waits)
     assert (caught.value.kind, len(calls)) == ("connection", 2)
+    assert [call.lost for call in calls] == [False, False]
+
+
+@pytest.mark.parametrize("name", ["openai", "anthropic"])
+@pytest.mark.parametrize("proxy", [None, "http://127.0.0.1:9"])
+async def test_a_name_that_nobody_knows_is_no_connection(make, conversation, calls, waits, monkeypatch, name, proxy):
+    if proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+    with pytest.raises(TeacherFault) as caught:
+        await ask(make(f"{name}:m@http://nowhere.invalid/v1"), conversation("s", "u"), ONCE, calls, sleep=waits)
+    assert (caught.value.kind, caught.value.lost, calls[0].lost) == ("connection", False, False)
+
+
+@pytest.mark.parametrize("name", ["openai", "anthropic"])
+async def test_a_certificate_that_does_not_hold_is_no_connection(make, provider, conversation, calls, waits, name):
+    teacher = make(f"{name}:m@{provider.url.replace('http', 'https')}", timeout=20.0)  # it speaks no TLS at all
+    with pytest.raises(TeacherFault) as caught:
+        await ask(teacher, conversation("s", "u"), ONCE, calls, sleep=waits)
+    assert (caught.value.kind, caught.value.lost) == ("connection", False)
+
+
+@pytest.mark.parametrize("name", ["openai", "anthropic"])
+async def test_a_connection_that_is_not_taken_up_in_time_is_no_lost_reply(make, conversation, calls, waits, name):
+    """A socket that listens, with a line that is full already."""
+    with socket.socket() as deaf, contextlib.ExitStack() as stack:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for _ in range(4):
+            caller = stack.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(deaf.getsockname())
+        teacher = make(f"{name}:m@http://127.0.0.1:{deaf.getsockname()[1]}/v1", timeout=2.0)
+        with pytest.raises(TeacherFault, match="no connection in time") as caught:
+            await ask(teacher, conversation("s", "u"), ONCE, calls, sleep=waits)
+    assert (caught.value.kind, caught.value.lost) == ("timeout", False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "lost"),
+    [
+        ({"body": None}, True),
+        ({"body": {"half": "a body"}, "missing": 9}, True),
+        ({"body": ""}, True),
+        ({"body": "<html>Sign in</html>"}, True),
+        ({"body": error("Slow down"), "status": 429}, False),
+        ({"body": error("Broken"), "status": 500}, False),
+        ({"body": "<html>", "status": 529}, False),
+        ({"body": error("Wrong"), "status": 400}, False),
+        ({"body": error("Who?"), "status": 401}, False),
+    ],
+)
+async def test_a_call_says_whether_a_reply_may_have_been_paid_for(asked, provider, calls, answer, lost):
+    provider.will(**answer)
+    with pytest.raises(TeacherFault):
+        await asked(ONCE)
+    assert [call.lost for call in calls] == [lost]
 
 
 @pytest.mark.parametrize("provider_name", ["openai", "anthropic"])
 async def test_an_answer_that_does_not_come_is_a_timeout(make, provider, conversation, calls, waits, provider_name):
     provider.hold()
-    teacher = make(f"{provider_name}:m@{provider.url}", timeout=0.2)
-    with pytest.raises(TeacherFault, match=r"no answer within 0\.2 s") as caught:
+    teacher = make(f"{provider_name}:m@{provider.url}", timeout=0.5)
+    with pytest.raises(TeacherFault, match=r"no answer within 0\.5 s") as caught:
         await ask(teacher, conversation("s", "u"), RetryPolicy(attempts=2), calls, sleep=waits)
     assert caught.value.kind == "timeout"
-    assert [call.fault for call in calls] == ["timeout", "timeout"]
+    assert [(call.fault, call.lost) for call in calls] == [("timeout", True), ("timeout", True)]
 
 
 @pytest.mark.parametrize(
