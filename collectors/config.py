@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from collectors.pairing import names_of
 from collectors.teachers.teacher import Sampling, without_password
 from environments.faults import UsageError
 from environments.types import Json, Rules
@@ -29,13 +30,17 @@ class RunConfig:
     seed: int = 0
     """Draws that order and, with task and attempt, seeds every Python session."""
     attempts: int = 1
+    escalate: bool = False
+    """Give each teacher only those tasks that all before it have tried and failed."""
     rules: Rules = field(default_factory=Rules)
     sampling: Sampling = field(default_factory=Sampling)
 
     def saved(self) -> dict[str, Json]:
         """As JSON, without the passwords of addresses."""
         shown = replace(self, teachers=tuple(map(without_password, self.teachers)))
-        return cast(dict[str, Json], TypeAdapter(RunConfig).dump_python(shown, mode="json"))
+        saved = cast(dict[str, Json], TypeAdapter(RunConfig).dump_python(shown, mode="json"))
+        # A run that was started before there was this setting goes on.
+        return saved if self.escalate else {name: value for name, value in saved.items() if name != "escalate"}
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -80,3 +85,7 @@ def _refuse_senseless(config: RunConfig) -> None:
         raise UsageError("no teacher: give --teacher provider:model.")
     if len(set(config.teachers)) < len(config.teachers):
         raise UsageError("a teacher is named twice; use --attempts to have it try again.")
+    for name in config.teachers:
+        names_of(name)
+    if config.escalate and len(config.teachers) < 2:
+        raise UsageError("there is no teacher to escalate to: give several --teacher, the cheapest first.")

@@ -87,7 +87,7 @@ class Rollout:
 
     def _request(self) -> Request:
         messages: tuple[Message, ...] = render.conversation(self.prompt, self.episode.task, self.turns)
-        return Request(self.episode.task.id, self.attempt, len(self.turns), messages, (STOP,))
+        return Request(self.episode.task.id, self.attempt, len(self.turns), messages, (STOP,), self.turns)
 
     async def _act(self, reply: Reply) -> Turn:
         """Carry out what the reply means, and put into words what came of it."""

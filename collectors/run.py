@@ -1,27 +1,40 @@
 """The run: which work is open, how much of it at once, and what happens when a piece of it fails.
 
 A piece of work is (task, teacher, attempt). What the store holds finished is skipped; what an earlier
-process left half-way is gone on with. One task's failure never ends the run.
+process left half-way is gone on with, and what another process is at is left to it. One task's failure
+never ends the run.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Literal, TypeAlias
 
-from collectors.attempt import Item, Observer, Stopped, Workshop
+from collectors.attempt import Assess, Item, Observer, Stopped, Workshop, pause
 from collectors.config import RunConfig
+from collectors.gate import Gate
+from collectors.pairing import members
+from collectors.purse import BudgetSpent, Purse, require_bound, told
+from collectors.resume import OnDivergence
 from collectors.teachers.retry import RetryPolicy
 from collectors.teachers.teacher import Teacher
 from environments.environment import Environment
-from environments.faults import InfrastructureFault, StoreFault, TeacherFault
+from environments.faults import InfrastructureFault, StoreFault
 from environments.kernels import KernelHost
-from environments.protocol.render import make_prompt
-from environments.types import Json, Run, Task
-from store.lease import leased
+from environments.types import Assessment, Json, Run, Task, Work
+from store.budget import Budget, Caps, find_budget, set_budget
+from store.lease import LeaseLost, leased
 from store.load import finished_work
-from store.log import add_prompt, add_tasks, ensure_run
+from store.log import Taken, add_tasks, ensure_run
 from store.store import Store
+
+Enough: TypeAlias = Callable[[Assessment | None], Awaitable[bool]]
+"""A rule that says whether the run has what it is for: at the start, and each time that a trajectory has ended."""
+
+_LOOK = 2.0
+"""Seconds between two looks at what another process is at."""
 
 
 class Collection:
@@ -38,81 +51,186 @@ class Collection:
         teachers: Sequence[Teacher],
         kernels: KernelHost,
         observer: Observer,
+        assess: Assess,
         retries: RetryPolicy | None = None,
+        on_divergence: OnDivergence = "branch",
+        enough: Enough | None = None,
+        caps: Caps | None = None,
         provenance: Mapping[str, Json] | None = None,
     ) -> None:
         self.name, self.config, self.store = name, config, store
         self.environment, self.tasks, self.teachers = environment, tasks, teachers
-        self.kernels, self.observer = kernels, observer
+        self.kernels, self.observer, self.assess = kernels, observer, assess
         self.retries = retries or RetryPolicy()
+        self.on_divergence, self.enough, self.caps = on_divergence, enough, caps
         self.provenance = provenance or {}
         self.failed = 0
         """Pieces of work that an infrastructure fault ended in this process; the next start tries them again."""
+        self.told_to_stop = False
         self.stopping = asyncio.Event()
-        self._given_up: set[str] = set()
+        self.ended_by: Literal["budget", "enough"] | None = None
+        """Why it has ended before all was done, if it was not told to."""
+        self.gates: dict[str, Gate] = {}
+        """By teacher."""
         self._broken: StoreFault | None = None
+        self._planned = self._finished = 0
+        self._run_id = 0
+        self._has_budget = False
 
     def stop(self) -> None:
         """Let what is under way come to the end of its turn, and begin nothing new."""
+        self.told_to_stop = True
         self.stopping.set()
+
+    async def budget(self) -> Budget | None:
+        """How it stands; None where the run has none, or has not begun."""
+        return await find_budget(self.store, self._run_id) if self._has_budget else None
 
     async def collect(self, concurrency: int) -> None:
         """Do all open work, `concurrency` pieces at a time."""
         rules = self.config.rules
         run_id = await ensure_run(self.store, Run(self.name, self.config.saved()), rules)
-        async with leased(self.store, run_id, self.name):
-            prompts = {task.id: make_prompt(self.environment, rules, task) for task in self.tasks}
-            for prompt in {prompt.digest: prompt for prompt in prompts.values()}.values():
-                await add_prompt(self.store, prompt)
-            items = list(self._items(await add_tasks(self.store, self.tasks)))
-            finished = await finished_work(self.store, run_id)
-            todo = [item for item in items if item.work not in finished]
-            self.observer.planned(len(items), len(items) - len(todo))
+        await self._take_budget(run_id)
+        self.gates = {one.name: self._gate(one, concurrency) for one in self._members()}
+        async with leased(self.store, run_id) as lease:
             workshop = Workshop(
-                self.name, run_id, self.store, self.environment, self.kernels, prompts, rules, self.config.seed,
-                self.provenance, self.retries, self.observer, self.stopping,
+                self.name, self.store, lease, self.environment, self.kernels, rules, self.config.seed,
+                self.provenance, self.retries, self.on_divergence, self.gates,
+                Purse(self.store, lease, self._pause) if self._has_budget else None, self.assess, self.observer,
+                self.stopping,
             )  # fmt: skip
-            await self._work_through(workshop, todo, min(concurrency, len(todo)))
+            if self.enough and await self.enough(None):
+                self.ended_by = "enough"
+            for teachers in self._stages():
+                await self._stage(workshop, teachers, concurrency)
+            if self.ended_by == "budget":
+                await self._tell_budget()
 
-    def _items(self, rows: Mapping[str, int]) -> Iterator[Item]:
+    def _members(self) -> list[Teacher]:
+        """Those of pairs singly."""
+        return [one for teacher in self.teachers for one in members(teacher)]
+
+    async def _take_budget(self, run_id: int) -> None:
+        """The run's budget, with the caps that this start gives it. Raises `UsageError` where it could not be kept."""
+        if self.caps:
+            await set_budget(self.store, run_id, self.caps)
+        budget = await find_budget(self.store, run_id)
+        for one in self._members() if budget else ():
+            require_bound(one, price=budget is not None and budget.cap_usd is not None)
+        self._run_id, self._has_budget = run_id, budget is not None
+
+    def _stages(self) -> Sequence[Sequence[Teacher]]:
+        """All teachers at once; or one after the other, each with what those before it have failed."""
+        return [[teacher] for teacher in self.teachers] if self.config.escalate else [self.teachers]
+
+    async def _stage(self, workshop: Workshop, teachers: Sequence[Teacher], concurrency: int) -> None:
+        finished = await finished_work(self.store, workshop.lease.run_id)
+        wanted = [one for one in self._work(teachers) if self._is_wanted(one[0], one[1], finished)]
+        todo = await self._items([one for one in wanted if one[2] not in finished])
+        self._planned += len(wanted)
+        self._finished += len(wanted) - len(todo)
+        self.observer.planned(self._planned, self._finished)
+        while todo and not self._over:
+            todo = await self._work_through(workshop, todo, min(concurrency, len(todo)))
+            if todo and not self._over:
+                self.observer.waiting(len(todo))
+                await self._look_again()
+
+    def _work(self, teachers: Sequence[Teacher]) -> Iterator[tuple[Task, Teacher, Work]]:
         """Attempt by attempt, so that every task is tried once before any is tried again."""
         for attempt in range(self.config.attempts):
             for task in self.tasks:
-                for teacher in self.teachers:
-                    yield Item(task, rows[task.id], teacher, attempt)
+                for teacher in teachers:
+                    yield task, teacher, Work(task.id, teacher.name, attempt)
 
-    async def _work_through(self, workshop: Workshop, todo: Sequence[Item], workers: int) -> None:
+    async def _items(self, open_work: Sequence[tuple[Task, Teacher, Work]]) -> list[Item]:
+        """What is to be done, its tasks in the store: those of finished work are there, and were many."""
+        tasks = {task.id: task for task, _, _ in open_work}
+        rows = await add_tasks(self.store, tasks.values())
+        return [Item(task, rows[task.id], teacher, work.attempt) for task, teacher, work in open_work]
+
+    def _is_wanted(self, task: Task, teacher: Teacher, finished: Mapping[Work, bool]) -> bool:
+        """Whether all teachers before this one, if they come before it, have tried the task and failed."""
+        if not self.config.escalate:
+            return True
+        before = self.teachers[: self.teachers.index(teacher)]
+        tried = [
+            finished.get(Work(task.id, earlier.name, attempt))
+            for earlier in before
+            for attempt in range(self.config.attempts)
+        ]
+        return all(solved is False for solved in tried)
+
+    async def _work_through(self, workshop: Workshop, todo: Sequence[Item], workers: int) -> list[Item]:
+        """Those that another process is at, and may have to be done yet."""
         open_items = iter(todo)
+        elsewhere: list[Item] = []
 
         async def worker() -> None:
             for item in open_items:
-                if self.stopping.is_set():
+                if self._over:
                     return
-                if item.teacher.name not in self._given_up:
-                    await self._do(workshop, item)
+                if self._is_asked(item.teacher) and not await self._do(workshop, item):
+                    elsewhere.append(item)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(workers):
                 group.create_task(worker())
         if self._broken:
             raise self._broken
+        return elsewhere
 
-    async def _do(self, workshop: Workshop, item: Item) -> None:
+    async def _do(self, workshop: Workshop, item: Item) -> bool:
+        """Whether nothing more is to be done about it in this process."""
         try:
-            await workshop.attempt(item)
+            done = await workshop.attempt(item)
+            if isinstance(done, Taken):
+                return self._leave(item, done)
+            if self.enough and await self.enough(done):
+                self.ended_by = "enough"
         except Stopped:
-            return
+            return True
+        except LeaseLost as lost:
+            self.observer.warned(f"{item.task.id}: {lost}")
+            return False
+        except BudgetSpent:
+            self.ended_by = "budget"
+            self.stopping.set()
         except StoreFault as fault:
             # The others are let come to the end of their turns: cancelled, they would lose what they have bought.
             self._broken = self._broken or fault
-            self.stop()
+            self.stopping.set()
         except InfrastructureFault as fault:
             self.failed += 1
             self.observer.warned(f"{item.task.id}: {fault}")
-            if isinstance(fault, TeacherFault) and fault.ends_teacher:
-                self._give_up(item.teacher.name)
+        return True
 
-    def _give_up(self, teacher: str) -> None:
-        if teacher not in self._given_up:
-            self._given_up.add(teacher)
-            self.observer.warned(f"{teacher} is not asked again in this run.")
+    def _leave(self, item: Item, taken: Taken) -> bool:
+        if taken.ended:
+            self.observer.ended_elsewhere(item.work)
+        return taken.ended
+
+    @property
+    def _over(self) -> bool:
+        """Whether nothing new is to be begun. What is enough lets trajectories under way come to their ends."""
+        return self.stopping.is_set() or self.ended_by == "enough"
+
+    def _is_asked(self, teacher: Teacher) -> bool:
+        return not any(self.gates[one.name].closed for one in members(teacher))
+
+    def _gate(self, teacher: Teacher, concurrency: int) -> Gate:
+        return Gate(teacher, concurrency, self.observer.warned, self.retries, self._pause)
+
+    async def _pause(self, seconds: float) -> None:
+        await pause(self.stopping, seconds)
+
+    async def _look_again(self) -> None:
+        with suppress(Stopped):
+            await self._pause(_LOOK)
+
+    async def _tell_budget(self) -> None:
+        budget = await self.budget()
+        if budget:
+            self.observer.warned(
+                f"The budget is used up: {told(budget)}. Give a higher one with the same command to go on."
+            )

@@ -17,12 +17,12 @@ from typing import Any, get_type_hints
 
 from environments.errors import ERRORS_VERSION, error_events
 from environments.faults import UsageError
-from environments.types import ErrorEvent, Json, Recovery, Trajectory, Verdict
+from environments.types import Assessment, ErrorEvent, Json, Recovery, Trajectory, Verdict
 from filters.recovery import RECOVERY_VERSION, recovery
 
 ENTRY_POINTS = "errata.filters"
 _LIBRARY = "filters.library"
-_BUILT_IN = ("solved", "errors_recovered", "published_rule")
+_BUILT_IN = ("solved", "errors_recovered", "verified", "published_rule")
 
 
 class Reading:
@@ -38,6 +38,15 @@ class Reading:
     @cached_property
     def recovery(self) -> Recovery:
         return recovery(self.trajectory, self.events)
+
+    @property
+    def assessment(self) -> Assessment:
+        return Assessment(self.events, ERRORS_VERSION, self.recovery, reads_errors(0))
+
+
+def assess(trajectory: Trajectory) -> Assessment:
+    """What is read from a trajectory when it has ended."""
+    return Reading(trajectory).assessment
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
+from environments.protocol.compare import COMPARE_VERSION
 from environments.types import Json, RecoveryLevel, Trajectory, Verdict
 from filters.filter import Reading, named, reads_errors
 
@@ -19,6 +20,14 @@ def solved(trajectory: Trajectory, reading: Reading) -> Verdict:
     if grade is None or not grade.correct:
         return Verdict(False, "solved by its outcome, not by its last grade")
     return Verdict(True, "solved")
+
+
+@named("verified", version=COMPARE_VERSION)
+def verified(trajectory: Trajectory, reading: Reading) -> Verdict:
+    """Keeps what came to the same when `errata verify` ran it again; what it has not run is dropped."""
+    if trajectory.verified is None:
+        return Verdict(False, "not verified")
+    return Verdict(trajectory.verified, "verified" if trajectory.verified else "no longer holds")
 
 
 @named("errors_recovered", version=reads_errors(1))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from environments.errors import ERRORS_VERSION
-from environments.types import ErrorEvent, Json, Trajectory
-from filters.filter import Reading
+from environments.types import Assessment, Json, Trajectory
+from filters.filter import Reading, reads_errors
 from filters.recipe import Recipe, Step, judge
 from store import ledger
 from store.ledger import Judgement
@@ -47,14 +46,14 @@ class Funnel:
 
 async def filter_store(store: Store, recipe: Recipe, *, run: str | None = None) -> Funnel:
     """Judge every ended trajectory, of one run or of all, and write verdicts and error events to the ledger."""
-    async for ids in ledger.unsettled_ids(store, recipe.keys, ERRORS_VERSION, run):
+    async for ids in ledger.unsettled_ids(store, recipe.keys, reads_errors(0), run):
         judgements: list[Judgement] = []
-        events: dict[int, tuple[ErrorEvent, ...]] = {}
+        assessments: dict[int, Assessment] = {}
         async for trajectory in load_trajectories(store, ids=ids):
             reading = Reading(trajectory)
             judgements += _judgements(recipe, trajectory, reading)
-            events[trajectory.id] = reading.events
-        await ledger.record_page(store, judgements, events, ERRORS_VERSION)
+            assessments[trajectory.id] = reading.assessment
+        await ledger.record_page(store, judgements, assessments)
     return await read_funnel(store, recipe, run=run)
 
 

@@ -19,7 +19,8 @@ from environments.faults import StoreFault, TeacherFault, UsageError
 from environments.gsm8k import Gsm8k
 from environments.kernels import KernelHost
 from environments.tools import BadCall
-from environments.types import Call, Reply, Request, Rules, Task, Trajectory, Usage
+from environments.types import Assessment, Call, Most, Reply, Request, Rules, Task, Trajectory, Usage, Work
+from filters.filter import assess
 from store.load import load_partial, load_trajectories
 from store.store import Store, open_store
 
@@ -46,6 +47,9 @@ class Taught:
         text = said if isinstance(said, str) else said()
         return Reply(text, self.name, "x", "stop", Usage(1, 1), 0.0, Decimal(1), {"text": text})
 
+    def most(self, request: Request) -> Most | None:
+        return Most(2, Decimal(1))
+
     async def aclose(self) -> None:
         return None
 
@@ -57,12 +61,18 @@ class Watcher:
 
     def planned(self, total: int, finished: int) -> None: ...
 
-    def called(self, teacher: str, call: Call) -> None: ...
+    def begun(self, trajectory_id: int, work: Work) -> None: ...
 
-    def replied(self, reply: Reply) -> None: ...
+    def called(self, trajectory_id: int, teacher: str, call: Call) -> None: ...
 
-    def ended(self, trajectory: Trajectory) -> None:
+    def replied(self, trajectory_id: int, reply: Reply) -> None: ...
+
+    def ended(self, trajectory: Trajectory, assessment: Assessment) -> None:
         self.trajectories.append(trajectory)
+
+    def ended_elsewhere(self, work: Work) -> None: ...
+
+    def waiting(self, count: int) -> None: ...
 
     def warned(self, message: str) -> None:
         self.warnings.append(message)
@@ -82,7 +92,7 @@ async def collection(store: Store, *teachers: Taught, tasks: tuple[Task, ...] = 
     async with environment, KernelHost("none") as kernels:
         yield Collection(
             "r", config, store=store, environment=environment, tasks=tasks, teachers=teachers, kernels=kernels,
-            observer=more.pop("observer", Watcher()), **more,
+            observer=more.pop("observer", Watcher()), assess=assess, **more,
         )  # fmt: skip
 
 
@@ -220,7 +230,7 @@ async def test_a_teacher_whose_key_is_refused_is_asked_no_more_and_the_other_goe
     watcher = await collect(store, refused, other, tasks=TASKS * 1)
     assert len(refused.asked) <= 2
     assert len(watcher.trajectories) == 3
-    assert any("refused:x is not asked again" in warning for warning in watcher.warnings)
+    assert any("bad key" in warning for warning in watcher.warnings)
 
 
 async def test_stopping_does_not_wait_for_a_provider_that_asked_for_patience(store: Store) -> None:

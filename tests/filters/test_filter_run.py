@@ -14,7 +14,7 @@ from filters.filter import Filter, Reading
 from filters.recipe import Recipe, Step, load_recipe
 from filters.run import filter_store, read_funnel
 from store import ledger
-from store.schema import ErrorEventRow, VerdictRow
+from store.schema import ErrorEventRow, TrajectoryRow, VerdictRow
 from store.store import Store, open_store
 from tests.factory import execute, make_trajectory, make_turn, put, solve
 
@@ -82,7 +82,8 @@ async def test_events_that_an_older_version_read_are_read_again(store: Store) ->
     await filter_store(store, RECOVERED)
     right = await store.read(select(ErrorEventRow.signature))
     old = update(ErrorEventRow).values(version=0, signature="as it was")
-    await store.write(lambda connection: connection.execute(old))
+    older = update(TrajectoryRow).values(assessed=1)
+    await store.write(lambda connection: connection.execute(old) and connection.execute(older))
     await filter_store(store, RECOVERED)
     assert await store.read(select(ErrorEventRow.signature)) == right
 
