@@ -6,21 +6,29 @@ Ctrl-C once lets the replies that are already being paid for arrive and be commi
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal, InvalidOperation
 from importlib.metadata import version
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast, get_args
 
-from cli.progress import Progress, Tally
+from cli.progress import RECOVERED, Progress, Tally
+from cli.runlog import Observers, RunLog
 from collectors.config import RunConfig, make_config
-from collectors.run import Collection
+from collectors.pairing import Handover, names_of
+from collectors.purse import told
+from collectors.resume import OnDivergence
+from collectors.run import Collection, Enough
+from collectors.teachers.retry import RetryPolicy
 from collectors.teachers.teacher import Teacher, TeacherSpec, make_teacher, without_password
 from environments.environment import Environment, make_environment
 from environments.faults import UsageError
@@ -28,12 +36,21 @@ from environments.kernels import KernelHost, Limits, choose_isolation
 from environments.kernels.limits import make_limits
 from environments.search.cache import Caching
 from environments.sources import load_tasks
-from environments.types import Json, Task
+from environments.types import Assessment, Json, Task, Work
+from filters.filter import assess, reads_errors
+from store.budget import Caps
+from store.ledger import count_levels
+from store.load import finished_work_of
+from store.opening import store_file
 from store.recordings import read_recordings
 from store.searches import StoredReplies
-from store.store import open_store
+from store.store import Store, open_store
+
+if TYPE_CHECKING:
+    from cli.estimate import Estimate
 
 _LONGEST_NAME = 200
+_WATCH_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +68,16 @@ class Plan:
     limit: int | None = None
     only: frozenset[str] | None = None
     """The ids of the tasks to take; None for all."""
+    caps: Caps | None = None
+    """None leaves the run's budget as it is, if it has one."""
+    retries: RetryPolicy = field(default_factory=RetryPolicy)
+    on_divergence: OnDivergence = "branch"
+    until_recovered: int | None = None
+    estimate: bool = False
+    """Play nothing but the pilot's tasks, and say what the rest would come to."""
+    pilot: int = 0
+    log: Path | None = None
+    """Of what happens; None for the default place."""
 
     @classmethod
     def make(cls, values: Mapping[str, Any], store: str, *, only: frozenset[str] | None = None) -> Self:
@@ -59,14 +86,49 @@ class Plan:
         limit, concurrency = _count(values, "limit"), _count(values, "concurrency") or 8
         run, asked = _word(values, "run"), _word(values, "isolation")
         limits, preload = make_limits(_table(values, "limits")), _modules(values)
+        caps = Caps(_dollars(values, "budget_usd"), _count(values, "budget_tokens"))
+        wait, log = _seconds(values, "longest_wait"), _word(values, "log")
+        until, pilot = _count(values, "until_recovered"), _count(values, "pilot")
+        estimate, diverging = bool(values.pop("estimate", False)), _divergence(values)
+        if pilot and not estimate:
+            raise UsageError("--pilot goes with --estimate: the tasks to play before anything is estimated.")
         if "env" not in values:
             raise UsageError("no environment: give --env, such as --env math.")
         if not values.get("teachers"):
             raise UsageError("no teacher: give --teacher, such as --teacher openai:gpt-5.5.")
         config = make_config(values)
         return cls(
-            run or _name(config), config, store, choose_isolation(asked), limits, preload, concurrency, limit, only
-        )
+            run or _name(config), config, store, choose_isolation(asked), limits, preload, concurrency, limit, only,
+            None if caps == Caps() else caps, RetryPolicy(longest_wait=wait) if wait else RetryPolicy(), diverging,
+            until, estimate, pilot or 0, Path(log) if log else None,
+        )  # fmt: skip
+
+
+def _dollars(values: dict[str, Any], name: str) -> Decimal | None:
+    value = values.pop(name, None)
+    if value is None:
+        return None
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount <= 0:
+        raise UsageError(f"{name} must be an amount of dollars above 0, not {value!r}.")
+    return amount
+
+
+def _seconds(values: dict[str, Any], name: str) -> float | None:
+    value = values.pop(name, None)
+    if value is not None and (not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < inf):
+        raise UsageError(f"{name} must be a number of seconds above 0, not {value!r}.")
+    return value
+
+
+def _divergence(values: dict[str, Any]) -> OnDivergence:
+    value = values.pop("on_divergence", None) or "branch"
+    if value not in get_args(OnDivergence):
+        raise UsageError(f"on_divergence must be one of {', '.join(get_args(OnDivergence))}, not {value!r}.")
+    return cast(OnDivergence, value)
 
 
 def _count(values: dict[str, Any], name: str) -> int | None:
@@ -112,15 +174,21 @@ class Ended:
     interrupted: bool = False
     hurried: bool = False
     """It was told twice to stop, and did not wait for the replies under way."""
+    ended_by: Literal["budget", "enough"] | None = None
+    """Why it ended before all was done, where nobody has stopped it."""
+    estimate: Estimate | None = None
 
     def as_json(self) -> dict[str, object]:
-        return {"run": self.run, **self.tally.as_json(), "failed": self.failed, "interrupted": self.interrupted}
+        ended = {"failed": self.failed, "interrupted": self.interrupted, "ended_by": self.ended_by}
+        estimate = {"estimate": self.estimate.as_json()} if self.estimate else {}
+        return {"run": self.run, **self.tally.as_json(), **ended, **estimate}
 
 
 async def carry_out(plan: Plan) -> Ended:
-    """Collect until all is done, or until it is stopped."""
+    """Collect until all is done, or enough, or the budget is used up, or until it is stopped."""
     environment = make_environment(plan.config.env)
-    tasks = _tasks(plan, environment)
+    with _uncollected():
+        tasks = _tasks(plan, environment)
     needed = environment.ready(tasks)
     async with AsyncExitStack() as stack:
         teachers = await _teachers(plan, stack)
@@ -130,20 +198,96 @@ async def carry_out(plan: Plan) -> Ended:
         await stack.enter_async_context(environment)
         kernels = await stack.enter_async_context(KernelHost(plan.isolation, limits=plan.limits, preload=plan.preload))
         progress = stack.enter_context(Progress(plan.run))
+        log = stack.enter_context(RunLog(plan.log or _log_place(plan), progress.warned))
+        provenance = {**_provenance(plan), **needed}
+        log.started(plan.run, plan.config.saved(), provenance, concurrency=plan.concurrency)
         collection = Collection(
-            plan.run, plan.config, store=store, environment=environment, tasks=tasks, teachers=teachers,
-            kernels=kernels, observer=progress, provenance={**_provenance(plan), **needed},
+            plan.run, plan.config, store=store, environment=environment,
+            tasks=tasks[: plan.pilot] if plan.estimate else tasks, teachers=teachers, kernels=kernels,
+            observer=Observers(progress, log), assess=assess, retries=plan.retries,
+            on_divergence=plan.on_divergence, enough=_goal(plan, store), caps=plan.caps, provenance=provenance,
         )  # fmt: skip
         ended = Ended(plan.run, progress.tally)
-        with _stopped_gently(collection, progress):
-            try:
-                await collection.collect(plan.concurrency)
-            except asyncio.CancelledError:
-                if not collection.stopping.is_set():
-                    raise
-                ended.hurried = True
-        ended.failed, ended.interrupted = collection.failed, collection.stopping.is_set()
+        if plan.pilot or not plan.estimate:
+            await _collect(plan, collection, progress, ended)
+            log.event("stopped", **cast(Mapping[str, Json], ended.as_json()))
+        if plan.estimate:
+            from cli.estimate import estimate
+
+            ended.estimate = await estimate(
+                store, run=plan.run, environment=environment.name, open_work=await _open(plan, store, tasks, teachers),
+                concurrency=plan.concurrency, escalate=plan.config.escalate,
+            )  # fmt: skip
         return ended
+
+
+async def _collect(plan: Plan, collection: Collection, progress: Progress, ended: Ended) -> None:
+    watching = asyncio.create_task(_watch(collection, progress), name="watch")
+    with _stopped_gently(collection, progress):
+        try:
+            await collection.collect(plan.concurrency)
+        except asyncio.CancelledError:
+            if not collection.told_to_stop:
+                raise
+            ended.hurried = True
+        finally:
+            watching.cancel()
+    ended.failed, ended.interrupted, ended.ended_by = collection.failed, collection.told_to_stop, collection.ended_by
+
+
+async def _watch(collection: Collection, progress: Progress) -> None:
+    """Keep what is shown of budget and limits up to date."""
+    while True:
+        progress.limits = "; ".join(
+            f"{name}: {gate.state.words}" for name, gate in collection.gates.items() if gate.state.words
+        )
+        budget = await collection.budget()
+        progress.budget = told(budget) if budget else ""
+        await asyncio.sleep(_WATCH_SECONDS)
+
+
+def _goal(plan: Plan, store: Store) -> Enough | None:
+    """Enough trajectories that recovered, those of earlier and of other processes counted in."""
+    wanted = plan.until_recovered
+    if wanted is None:
+        return None
+
+    async def reached(assessment: Assessment | None) -> bool:
+        if assessment is not None and assessment.recovery.level not in RECOVERED:
+            return False
+        return await count_levels(store, plan.run, RECOVERED, reads_errors(0)) >= wanted
+
+    return reached
+
+
+async def _open(plan: Plan, store: Store, tasks: Sequence[Task], teachers: Sequence[Teacher]) -> Mapping[str, int]:
+    """How many pieces of work each teacher has before it, at the most: whom an escalation spares is not known yet."""
+    finished = await finished_work_of(store, plan.run)
+    return {
+        teacher.name: sum(
+            Work(task.id, teacher.name, attempt) not in finished
+            for task in tasks
+            for attempt in range(plan.config.attempts)
+        )
+        for teacher in teachers
+    }
+
+
+def _log_place(plan: Plan) -> Path:
+    """Beside the store; a server has no folder."""
+    file = store_file(plan.store) or Path("errata.db")
+    return file.with_suffix(".logs") / f"{_plain(plan.run)}.jsonl"
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """What is loaded stays to the end: to look through it for garbage, over and over, takes a quarter of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _tasks(plan: Plan, environment: Environment) -> Sequence[Task]:
@@ -159,13 +303,18 @@ def _tasks(plan: Plan, environment: Environment) -> Sequence[Task]:
 
 
 async def _teachers(plan: Plan, stack: AsyncExitStack) -> list[Teacher]:
-    names = plan.config.teachers
+    """In the order of the configuration. One that is in several pairs is one teacher."""
+    names = list(dict.fromkeys(name for pair in plan.config.teachers for name in names_of(pair)))
     replayed = [spec.target for spec in map(TeacherSpec.parse, names) if spec.provider == "replay"]
     recordings = {target: await read_recordings(target) for target in replayed if "://" in target}
-    teachers = [make_teacher(name, plan.config.sampling, recordings=recordings.__getitem__) for name in names]
-    for teacher in teachers:
+    made = {name: make_teacher(name, plan.config.sampling, recordings=recordings.__getitem__) for name in names}
+    for teacher in made.values():
         stack.push_async_callback(teacher.aclose)
-    return teachers
+    return [_together([made[name] for name in names_of(pair)]) for pair in plan.config.teachers]
+
+
+def _together(teachers: Sequence[Teacher]) -> Teacher:
+    return Handover(*teachers) if len(teachers) == 2 else teachers[0]
 
 
 @contextmanager
@@ -173,7 +322,7 @@ def _stopped_gently(collection: Collection, progress: Progress) -> Iterator[None
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
     def on_signal() -> None:
-        if collection.stopping.is_set() and task:
+        if collection.told_to_stop and task:
             task.cancel()
             return
         collection.stop()
@@ -190,7 +339,12 @@ def _stopped_gently(collection: Collection, progress: Progress) -> Iterator[None
 
 def _name(config: RunConfig) -> str:
     """A run that was given no name is named by its environment and teachers, so the same command goes on with it."""
-    return re.sub(r"[^\w.+-]+", "-", "-".join([config.env, *map(without_password, config.teachers)])).strip("-")[:100]
+    return _plain("-".join([config.env, *map(without_password, config.teachers)]))
+
+
+def _plain(name: str) -> str:
+    """As a file may be called everywhere."""
+    return re.sub(r"[^\w.+-]+", "-", name).strip("-")[:100]
 
 
 def _provenance(plan: Plan) -> dict[str, Json]:

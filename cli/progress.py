@@ -14,9 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from cli.words import classes, dollars, duration, share
-from environments.errors import error_events
-from environments.types import Call, Reply, Trajectory
-from filters.recovery import recovery
+from environments.types import Assessment, Call, Reply, Trajectory, Work
 
 RECOVERED = ("R2", "R3", "R4")
 _LINE_SECONDS = 10.0
@@ -29,7 +27,7 @@ class Tally:
     """Counts of what has happened since this process started."""
 
     def __init__(self) -> None:
-        self.total = self.done_before = self.ended = self.solved = self.recovered = 0
+        self.total = self.done_before = self.done_elsewhere = self.ended = self.solved = self.recovered = 0
         self.tokens_in = self.tokens_out = self.unpriced = 0
         self.cost = Decimal(0)
         self.errors: Counter[str] = Counter()
@@ -38,7 +36,7 @@ class Tally:
 
     @property
     def done(self) -> int:
-        return self.done_before + self.ended
+        return self.done_before + self.done_elsewhere + self.ended
 
     @property
     def seconds(self) -> float:
@@ -55,12 +53,11 @@ class Tally:
         self.cost += reply.cost or 0
         self.unpriced += reply.cost is None
 
-    def add_trajectory(self, trajectory: Trajectory) -> None:
-        events = error_events(trajectory)
+    def add_trajectory(self, trajectory: Trajectory, assessment: Assessment) -> None:
         self.ended += 1
         self.solved += trajectory.solved
-        self.recovered += recovery(trajectory, events).level in RECOVERED
-        self.errors.update(event.kind for event in events)
+        self.recovered += assessment.recovery.level in RECOVERED
+        self.errors.update(event.kind for event in assessment.events)
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -84,9 +81,14 @@ class Progress:
 
     def __init__(self, title: str) -> None:
         self.tally = Tally()
+        self.budget = ""
+        """What is left of it, in a few words that whoever keeps it sets."""
+        self.limits = ""
+        """How much may be under way, likewise."""
         self._title = title
         self._console = Console(stderr=True)
         self._note = ""
+        self._waited_for = 0
         self._last_line = time.monotonic()
         self._live = (
             Live(get_renderable=self._shown, console=self._console, refresh_per_second=4, transient=True)
@@ -110,24 +112,37 @@ class Progress:
     # -- collectors.attempt.Observer -------------------------------------------------------------
 
     def planned(self, total: int, finished: int) -> None:
+        """Again for each teacher that others' failures go on to."""
+        more = finished > self.tally.done_before
         self.tally.total, self.tally.done_before = total, finished
-        if finished:
-            self.say(f"{finished:,} of {total:,} were finished before; going on with {total - finished:,}.")
+        if more:
+            self.say(f"{finished:,} of {total:,} were finished before; going on with {total - self.tally.done:,}.")
 
-    def called(self, teacher: str, call: Call) -> None:
+    def begun(self, trajectory_id: int, work: Work) -> None:
+        return
+
+    def called(self, trajectory_id: int, teacher: str, call: Call) -> None:
         if call.fault:
             self.tally.faults[call.fault] += 1
             self._note = f"{teacher}: {call.fault.replace('_', ' ')}: {call.message or call.status}"
 
-    def replied(self, reply: Reply) -> None:
+    def replied(self, trajectory_id: int, reply: Reply) -> None:
         self.tally.add_reply(reply)
 
-    def ended(self, trajectory: Trajectory) -> None:
-        self.tally.add_trajectory(trajectory)
+    def ended(self, trajectory: Trajectory, assessment: Assessment) -> None:
+        self.tally.add_trajectory(trajectory, assessment)
         due = time.monotonic() - self._last_line >= _LINE_SECONDS and self.tally.done < self.tally.total
         if self._live is None and due:
             self._last_line = time.monotonic()
             self.say(self._line())
+
+    def ended_elsewhere(self, work: Work) -> None:
+        self.tally.done_elsewhere += 1
+
+    def waiting(self, count: int) -> None:
+        if count != self._waited_for:
+            self._waited_for = count
+            self.say(f"{count:,} are under way in other processes; waiting, in case one of those dies.")
 
     def warned(self, message: str) -> None:
         self._console.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)
@@ -146,14 +161,16 @@ class Progress:
 
     def _facts(self) -> Iterator[tuple[str, str]]:
         tally = self.tally
-        yield "solved", share(tally.solved, tally.ended)
-        yield "recovered", share(tally.recovered, tally.ended)
+        yield "solved", f"{share(tally.solved, tally.ended)} · recovered {share(tally.recovered, tally.ended)}"
         yield "tokens", f"{tally.tokens_in + tally.tokens_out:,}"
-        yield "cost", dollars(tally.cost, tally.unpriced)
+        cost = dollars(tally.cost, tally.unpriced)
+        yield "cost", f"{cost} · budget {self.budget}" if self.budget else cost
         if tally.errors:
             yield "errors", classes(tally.errors)
         if tally.faults:
             yield "faults", ", ".join(f"{kind.replace('_', ' ')} {count}" for kind, count in tally.faults.items())
+        if self.limits:
+            yield "limits", self.limits
         yield "in", duration(tally.seconds)
 
     def _shown(self) -> Text:

@@ -1,25 +1,43 @@
-"""`errata runs`: the runs of a store, a line each."""
+"""`errata runs`: the runs of a store, a line each, or those that other processes work on, live."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import STORE, AsJson, Store, console, print_json, run
+from cli.options import STORE, AsJson, Run, Store, console, print_json, run
+from environments.faults import UsageError
 
 if TYPE_CHECKING:
     from store.queries import Group, Sums
+
+_EVERY = 2.0
+"""Seconds."""
 
 
 def register(app: typer.Typer) -> None:
     app.command(name="runs")(runs)
 
 
-def runs(store: Store = STORE, as_json: AsJson = False) -> None:
+def runs(
+    store: Store = STORE,
+    only_run: Run = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Show runs of other processes, live.")] = False,
+    every: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="How often --watch looks [2].", min=0.1)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """List the runs of a store, how far they are, their cost."""
-    groups = run(_groups(store))
+    if watch:
+        _watch(store, only_run, every or _EVERY, as_json=as_json)
+        return
+    if every is not None:
+        raise UsageError("--every goes with --watch: the seconds from one look to the next.")
+    groups = run(_groups(store, only_run))
     by_run = {name: list(members) for name, members in groupby(groups, key=lambda group: group.run)}
     if as_json:
         print_json([_summary(name, members) for name, members in by_run.items()])
@@ -27,12 +45,20 @@ def runs(store: Store = STORE, as_json: AsJson = False) -> None:
         _print_table(by_run)
 
 
-async def _groups(address: str) -> list[Group]:
+def _watch(store: str, only_run: str | None, every: float, *, as_json: bool) -> None:
+    from cli.watch import watch
+
+    # To end it is what Ctrl-C is for here.
+    with suppress(KeyboardInterrupt):
+        run(watch(store, only_run, every, as_json=as_json))
+
+
+async def _groups(address: str, only_run: str | None) -> list[Group]:
     from store.queries import group_sums
     from store.store import open_store
 
     async with open_store(address) as store:
-        return await group_sums(store)
+        return await group_sums(store, only_run)
 
 
 def _summary(name: str, groups: list[Group]) -> dict[str, object]:

@@ -4,6 +4,7 @@ import json
 import signal
 import sqlite3
 import time
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -132,17 +133,89 @@ def test_one_task_that_cannot_be_asked_does_not_end_the_run_and_is_tried_again(
     assert max(teacher.sold.values()) == 1
 
 
-def test_a_second_collector_of_the_same_run_is_refused(teacher: Any, tasks: Path, errata: Any, tmp_path: Path) -> None:
-    teacher.seconds = 3.0  # The first is to be at work for as long as the second takes to start.
-    process = errata.start(*collect(teacher, tasks))
-    wait_for(lambda: replies(tmp_path / "errata.db") >= 1)
-    second = errata(*collect(teacher, tasks))
-    teacher.seconds = 0.0
-    _, said = process.communicate(timeout=120)
-    assert second.returncode == 1, second.stderr
-    assert f"is being collected by process {process.pid}" in second.stderr
-    assert process.returncode == 0, said
+def test_two_collectors_of_one_run_share_its_tasks_and_the_second_takes_up_what_a_killed_one_leaves(
+    teacher: Any, tasks: Path, errata: Any, tmp_path: Path, undisturbed: list[tuple[Any, ...]]
+) -> None:
+    teacher.seconds = 1.0
+    first = errata.start(*collect(teacher, tasks))
+    second = errata.start(*collect(teacher, tasks))
+    owners = "SELECT count(DISTINCT epoch) FROM trajectories JOIN turns ON trajectory_id = trajectories.id"
+    wait_for(lambda: replies(tmp_path / "errata.db") and count(tmp_path / "errata.db", owners) == 2)
+    time.sleep(0.3)
+    first.kill()
+    first.communicate()
+    _, said = second.communicate(timeout=120)
+    assert second.returncode == 0, said
+    assert rows(tmp_path / "errata.db") == undisturbed
+    again = [place for place, times in teacher.sold.items() if times > 1]
+    assert len(again) <= 3, "more than were in flight"
+    assert count(tmp_path / "errata.db", "SELECT count(*) FROM leases") == 0
+
+
+def test_a_budget_holds_over_starts_and_processes_and_a_higher_one_goes_on(
+    teacher: Any, tasks: Path, errata: Any, tmp_path: Path
+) -> None:
+    teacher.seconds = 0.1
+    price = ("--price", "1000,1000", "--max-tokens", "10")
+    unknown = errata(*collect(teacher, tasks, "--max-tokens", "10", "--budget-usd", "1"))
+    assert unknown.returncode == 2
+    assert "give --price IN,OUT" in unknown.stderr
+    unbounded = errata(*collect(teacher, tasks, "--budget-tokens", "1000"), "--run", "s")
+    assert unbounded.returncode == 2
+    assert "--max-tokens" in unbounded.stderr
+    assert sum(teacher.sold.values()) == 0
+
+    (tmp_path / "errata.db").unlink()
+    capped = collect(teacher, tasks, *price, "--budget-usd", "4")
+    both = [errata.start(*capped) for _ in range(2)]
+    for process in both:
+        assert process.wait(120) == 0, process.communicate()[1]
+        assert "The budget is used up" in process.communicate()[1]
+    spent = sum(teacher.sold.values()) * 0.110
+    stands = "SELECT settled_usd, reserved_usd, cap_usd FROM budgets"
+    with closing(sqlite3.connect(tmp_path / "errata.db")) as connection:
+        settled, reserved, cap = connection.execute(stands).fetchone()
+    assert (settled / 1e9, reserved, cap / 1e9) == (pytest.approx(spent), 0, 4)
+    assert 0 < spent < 2.64
+    done = errata(*collect(teacher, tasks, *price, "--budget-usd", "1000", "--json"))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["done"] == 6
     assert max(teacher.sold.values()) == 1
+
+
+def test_a_run_ends_when_enough_have_recovered(teacher: Any, tasks: Path, errata: Any, tmp_path: Path) -> None:
+    teacher.seconds = 0.1
+    wanted = collect(teacher, tasks, "--until-recovered", "2", "--concurrency", "1")
+    done = errata(*wanted)
+    assert done.returncode == 0, done.stderr
+    assert "2 trajectories have recovered: that is enough." in done.stderr
+    sold = sum(teacher.sold.values())
+    assert count(tmp_path / "errata.db", "SELECT count(*) FROM trajectories WHERE stop = 'solved'") == 2
+    assert errata(*wanted).returncode == 0
+    assert sum(teacher.sold.values()) == sold
+
+
+def test_a_weak_teacher_hands_over_to_a_strong_one(teacher: Any, tasks: Path, errata: Any) -> None:
+    teacher.seconds = 0.0
+    base = teacher.name.partition("@")[2]
+    pair = f"openai:weak@{base},openai:strong@{base}"
+    wanted = ("collect", "--env", "gsm8k", "--data", str(tasks), "--handover", pair, "--run", "r", *NO_ISOLATION)
+    assert errata(*wanted, "--limit", "1").returncode == 0
+    shown = json.loads(errata("show", "1", "--json").stdout)
+    assert shown["teacher"] == f"openai:weak@{base}>openai:strong@{base}"
+    assert [turn["reply"]["teacher"].split("@")[0] for turn in shown["turns"]] == [
+        "openai:weak", "openai:weak", "openai:strong", "openai:strong",
+    ]  # fmt: skip
+
+
+def test_what_happens_is_written_as_json_lines_beside_the_store(
+    teacher: Any, tasks: Path, errata: Any, tmp_path: Path
+) -> None:
+    teacher.seconds = 0.0
+    assert errata(*collect(teacher, tasks)).returncode == 0
+    lines = (tmp_path / "errata.logs" / "r.jsonl").read_text(encoding="utf-8").splitlines()
+    events = Counter(json.loads(line)["event"] for line in lines)
+    assert (events["started"], events["replied"], events["ended"], events["stopped"]) == (1, 24, 6, 1)
 
 
 def test_a_configuration_file_and_flags_make_one_configuration(
