@@ -38,6 +38,7 @@ from environments.environment import Environment, Row, make_environment
 from environments.faults import UsageError
 from environments.kernels import KernelHost, choose_isolation
 from environments.types import Json, Task
+from filters.filter import assess
 from store.store import Store, open_store
 
 SECONDS = 1.0
@@ -225,7 +226,7 @@ class Bench:
         config = RunConfig("math", (teacher.name,))
         collection = Collection(
             run, config, store=self.store, environment=self.environment, tasks=self.tasks(trajectories),
-            teachers=[teacher], kernels=self.kernels, observer=self.progress,
+            teachers=[teacher], kernels=self.kernels, observer=self.progress, assess=assess,
         )  # fmt: skip
         solved = self.progress.tally.solved
         await collection.collect(concurrency)

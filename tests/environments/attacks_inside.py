@@ -149,8 +149,8 @@ def crowd(number: int, act: Callable[[], object]) -> int:
         if pid == 0:
             try:
                 os.close(leaves)
-                act()
-                os.write(tells, b"!")
+                kept = act()  # to the end, or the next could have the same
+                os.write(tells, b"!" if kept is not None else b"?")
                 os.read(stays, 1)
             finally:
                 os._exit(0)
