@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -39,7 +40,7 @@ from environments.sources import load_tasks
 from environments.types import Assessment, Json, Task, Work
 from filters.filter import assess, reads_errors
 from store.budget import Caps
-from store.ledger import count_levels
+from store.ledger import count_levels, count_unread
 from store.load import finished_work_of
 from store.opening import store_file
 from store.recordings import read_recordings
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 _LONGEST_NAME = 200
 _WATCH_SECONDS = 1.0
+_GOAL_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,12 +254,29 @@ def _goal(plan: Plan, store: Store) -> Enough | None:
     if wanted is None:
         return None
 
+    asked = 0.0
+
     async def reached(assessment: Assessment | None) -> bool:
-        if assessment is not None and assessment.recovery.level not in RECOVERED:
+        nonlocal asked
+        now = time.monotonic()
+        counts = assessment is None or assessment.recovery.level in RECOVERED
+        # Others' count too, whether or not any of ours does.
+        if not counts and now - asked < _GOAL_SECONDS:
             return False
+        asked = now
+        if assessment is None:
+            await _require_read(store, plan.run)
         return await count_levels(store, plan.run, RECOVERED, reads_errors(0)) >= wanted
 
     return reached
+
+
+async def _require_read(store: Store, run: str) -> None:
+    """What has not been read, or not by this version, would count as not recovered, and be bought again."""
+    unread = await count_unread(store, run, reads_errors(0))
+    if unread:
+        told = f"{unread:,} finished trajectories of run '{run}' have not been read for errors yet"
+        raise UsageError(f"{told}: `errata filter --run {run}` reads them; then start again.")
 
 
 async def _open(plan: Plan, store: Store, tasks: Sequence[Task], teachers: Sequence[Teacher]) -> Mapping[str, int]:

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from collectors.gate import Gate
+from collectors.gate import Aside, Gate
 from collectors.pairing import who_answers
 from collectors.purse import BudgetSpent, Purse
 from collectors.resume import Diverged, OnDivergence, Resumed
@@ -101,7 +101,8 @@ class Workshop:
         marked failed.
         """
         seed = _seed(self.seed, item.work)
-        prompt = make_prompt(self.environment, self.rules, item.task)
+        with _boundary():
+            prompt = make_prompt(self.environment, self.rules, item.task)
         beginning = Beginning(
             item.work, item.task_row, item.task.environment, prompt, self.kernels.isolation, seed, self.provenance
         )
@@ -123,7 +124,12 @@ class Workshop:
             claimed.id, self.run, item.task, item.teacher.name, item.attempt, rollout.prompt, self.rules,
             rollout.turns, outcome, self.kernels.isolation, seed, self.provenance,
         )  # fmt: skip
-        assessment = self.assess(trajectory)
+        try:
+            with _boundary():
+                assessment = self.assess(trajectory)
+        except InfrastructureFault:
+            await log.end(outcome)  # it was played all the same, and can be read later
+            raise
         await log.end(outcome, assessment)
         self.observer.ended(trajectory, assessment)
         return assessment
@@ -158,9 +164,9 @@ class Workshop:
             self.store.require_room()
             teacher = who_answers(item.teacher, request)
 
-            async def reserve() -> None:
+            async def reserve(aside: Aside) -> None:
                 if self.purse:
-                    await self.purse.take(log, teacher, request)
+                    await self.purse.take(log, teacher, request, aside)
 
             async def logged(call: Call) -> None:
                 await log.call(call)

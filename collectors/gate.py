@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -25,6 +25,8 @@ _WATCH = 60.0
 """Seconds of one wait for the run's end. It is the same however many they are."""
 
 _DOWN = ("server", "timeout", "connection", "bad_answer")
+
+Aside: TypeAlias = Callable[[], AbstractContextManager[None]]
 
 Place: TypeAlias = tuple[asyncio.Future[int], int]
 """In the line: what its call's number comes in, and the call's tokens."""
@@ -92,14 +94,15 @@ class Gate:
         self._outage = Outage()
 
     @asynccontextmanager
-    async def call(self, tokens: int = 0) -> AsyncIterator[None]:
+    async def call(self, tokens: int = 0) -> AsyncIterator[Aside]:
         """Around one attempt at the provider, once it may go out. `tokens`: what it is thought to send.
 
-        Raises what the gate was closed with. Only a `TeacherFault` or a clean end tells of the provider.
+        Gives how to step aside, for a call that has yet to wait for something which is not the provider's. Raises what
+        the gate was closed with. Only a `TeacherFault` or a clean end tells of the provider.
         """
         number = await self._enter(tokens)
         try:
-            yield
+            yield partial(self._stepped_aside, number)
         except TeacherFault as fault:
             self._failed(fault, number)
             raise
@@ -107,6 +110,15 @@ class Gate:
             self._answered(number)
         finally:
             self._leave(number)
+
+    @contextmanager
+    def _stepped_aside(self, number: int) -> Iterator[None]:
+        """Its place is another's meanwhile. When it comes back there may for a moment be one too many."""
+        self._leave(number)
+        try:
+            yield
+        finally:
+            self._in_flight += 1
 
     def close(self, why: Callable[[], Exception]) -> None:
         """From now on no call is let in: each that waits or comes later raises what `why` makes. For good."""

@@ -6,9 +6,10 @@ import asyncio
 import itertools
 from bisect import insort
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Protocol, TypeAlias
 
+from collectors.gate import Aside
 from collectors.teachers.teacher import Teacher
 from environments.faults import ErrataError, UsageError
 from environments.types import Most, Request
@@ -20,8 +21,8 @@ _LOOK = 1.0
 """Seconds between two looks at what other processes have settled."""
 
 
-Place: TypeAlias = tuple[int, int]
-"""In the line: the turn, negative, and when it came."""
+Place: TypeAlias = tuple[int, bool, int]
+"""In the line: the turn, negative, whether its trajectory is yet to be begun, and when it came."""
 
 
 class BudgetSpent(ErrataError):
@@ -46,15 +47,16 @@ class Purse:
         self._begun: set[Reserves] = set()
         self._change = asyncio.Event()
 
-    async def take(self, log: Reserves, teacher: Teacher, request: Request) -> None:
-        """Reserve the worst that the call can come to. Raises `BudgetSpent`."""
+    async def take(self, log: Reserves, teacher: Teacher, request: Request, aside: Aside = nullcontext) -> None:
+        """Reserve the worst that the call can come to, stepping aside while that has to wait. Raises `BudgetSpent`."""
         most = worst(teacher, request)
         if not self._line and await self._reserve(log, request, most):
             return
-        place = (-request.turn, next(self._came))
+        place = (-request.turn, log not in self._begun, next(self._came))
         insort(self._line, place)
         try:
-            await self._take_in_line(place, log, request, most)
+            with aside():
+                await self._take_in_line(place, log, request, most)
         finally:
             self._line.remove(place)
             self.changed()
@@ -62,7 +64,7 @@ class Purse:
     async def _take_in_line(self, place: Place, log: Reserves, request: Request, most: Most) -> None:
         while True:
             change = self._change
-            held_back = not request.turn and self._begun
+            held_back = not request.turn and self._begun and log not in self._begun
             if self._line[0] != place or held_back:
                 await self._wait(change)
             elif await self._reserve(log, request, most):

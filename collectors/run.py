@@ -25,7 +25,7 @@ from environments.faults import InfrastructureFault, StoreFault
 from environments.kernels import KernelHost
 from environments.types import Assessment, Json, Run, Task, Work
 from store.budget import Budget, Caps, find_budget, set_budget
-from store.lease import LeaseLost, leased
+from store.lease import Lease, LeaseLost, leased
 from store.load import finished_work
 from store.log import Taken, add_tasks, ensure_run
 from store.store import Store
@@ -89,10 +89,12 @@ class Collection:
     async def collect(self, concurrency: int) -> None:
         """Do all open work, `concurrency` pieces at a time."""
         rules = self.config.rules
+        if self.caps:
+            self._require_bounds(price=self.caps.usd is not None)
         run_id = await ensure_run(self.store, Run(self.name, self.config.saved()), rules)
-        await self._take_budget(run_id)
         self.gates = {one.name: self._gate(one, concurrency) for one in self._members()}
         async with leased(self.store, run_id) as lease:
+            await self._take_budget(lease)
             workshop = Workshop(
                 self.name, self.store, lease, self.environment, self.kernels, rules, self.config.seed,
                 self.provenance, self.retries, self.on_divergence, self.gates,
@@ -110,14 +112,18 @@ class Collection:
         """Those of pairs singly."""
         return [one for teacher in self.teachers for one in members(teacher)]
 
-    async def _take_budget(self, run_id: int) -> None:
+    async def _take_budget(self, lease: Lease) -> None:
         """The run's budget, with the caps that this start gives it. Raises `UsageError` where it could not be kept."""
         if self.caps:
-            await set_budget(self.store, run_id, self.caps)
-        budget = await find_budget(self.store, run_id)
-        for one in self._members() if budget else ():
-            require_bound(one, price=budget is not None and budget.cap_usd is not None)
-        self._run_id, self._has_budget = run_id, budget is not None
+            await set_budget(self.store, lease, self.caps)
+        budget = await find_budget(self.store, lease.run_id)
+        if budget:
+            self._require_bounds(price=budget.cap_usd is not None)
+        self._run_id, self._has_budget = lease.run_id, budget is not None
+
+    def _require_bounds(self, *, price: bool) -> None:
+        for teacher in self._members():
+            require_bound(teacher, price=price)
 
     def _stages(self) -> Sequence[Sequence[Teacher]]:
         """All teachers at once; or one after the other, each with what those before it have failed."""

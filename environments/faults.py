@@ -20,6 +20,8 @@ FaultKind: TypeAlias = Literal[
     "rate_limited", "server", "timeout", "connection", "bad_answer", "denied", "quota", "bad_request"
 ]
 
+_GAVE_UP_WAITING = (408, 504, 524)
+
 
 class ErrataError(Exception):
     """Says what happened, to which thing, and what to do. Shown as one line, without a traceback."""
@@ -90,8 +92,11 @@ class TeacherFault(InfrastructureFault):
 
     @property
     def lost(self) -> bool:
-        """Whether a reply may have been paid for that never came. An answer that is an error is not billed."""
-        return not self.unsent and (self.status is None or self.status < 300)
+        """Whether a reply may have been paid for that never came.
+
+        An answer that is an error is not billed, but for a proxy's word that it has waited long enough for one.
+        """
+        return not self.unsent and (self.status is None or self.status < 300 or self.status in _GAVE_UP_WAITING)
 
     @property
     def ends_teacher(self) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _ESCAPES = {"\\n": "\n", "\\p": "|", "\\\\": "\\"}
 _LARGEST_CELL = 1 << 30
+_BUFFER = 1 << 18
 
 
 def read_file(path: Path) -> Iterator[Row]:
@@ -63,7 +64,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _opened(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+    return cast(IO[bytes], gzip.open(path)) if path.suffix == ".gz" else path.open("rb", buffering=_BUFFER)
 
 
 def _json_lines(path: Path) -> Iterator[Row]:

@@ -13,11 +13,12 @@ from decimal import Decimal
 
 from sqlalchemy import BigInteger, Connection, bindparam, delete, func, or_, select, update
 
+from environments.faults import UsageError
 from environments.types import Most, Reply
 from store.columns import Dollars
 from store.inserts import insert_new, insert_one
 from store.lease import Lease
-from store.schema import BudgetRow, ReservationRow, TrajectoryRow, TurnRow
+from store.schema import BudgetRow, ReservationRow, RunRow, TrajectoryRow, TurnRow
 from store.store import Store
 
 LOST = 0
@@ -44,17 +45,24 @@ class Caps:
     tokens: int | None = None
 
 
-async def set_budget(store: Store, run_id: int, caps: Caps) -> None:
+async def set_budget(store: Store, lease: Lease, caps: Caps) -> None:
     """Give the run a budget, or its budget another cap; None leaves a cap as it is.
 
-    What the run had spent before it had a budget counts.
+    What the run had spent before it had a budget counts. Raises `UsageError` where other processes are at a run that
+    has none: they would go on without.
     """
 
     def job(connection: Connection) -> None:
-        if connection.execute(select(BudgetRow.run_id).where(BudgetRow.run_id == run_id)).first() is None:
-            insert_new(connection, BudgetRow, [{"run_id": run_id, **_spent(connection, run_id)}])
+        # Whoever begins to work on the run waits for this, and then finds the budget.
+        connection.execute(select(RunRow.id).where(RunRow.id == lease.run_id).with_for_update())
+        if connection.execute(select(BudgetRow.run_id).where(BudgetRow.run_id == lease.run_id)).first() is None:
+            if lease.living(connection) - {lease.epoch}:
+                raise UsageError(
+                    "other processes are at this run without a budget: stop them, and start them again with it."
+                )
+            insert_new(connection, BudgetRow, [{"run_id": lease.run_id, **_spent(connection, lease.run_id)}])
         given = {name: cap for name, cap in (("cap_usd", caps.usd), ("cap_tokens", caps.tokens)) if cap is not None}
-        connection.execute(update(BudgetRow).where(BudgetRow.run_id == run_id).values(**given))
+        connection.execute(update(BudgetRow).where(BudgetRow.run_id == lease.run_id).values(**given))
 
     await store.write(job)
 
@@ -159,8 +167,9 @@ def settle(connection: Connection, held: Reservation, reply: Reply | None) -> No
         "run": held.run_id, "usd_freed": held.usd, "tokens_freed": held.tokens,
         "usd": held.usd if usd is None else usd, "tokens": held.tokens if reply and not tokens else tokens,
     }  # fmt: skip
-    connection.execute(_SETTLE, values)
-    connection.execute(delete(ReservationRow).where(ReservationRow.id == held.id))
+    # A transaction whose commit was in doubt is done again: what was settled then is not settled twice.
+    if connection.execute(delete(ReservationRow).where(ReservationRow.id == held.id)).rowcount:
+        connection.execute(_SETTLE, values)
 
 
 def lose(connection: Connection, held: Reservation) -> None:

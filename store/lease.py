@@ -43,8 +43,8 @@ class Lease:
 
     run_id: int
     epoch: int
-    _heard: dict[int, tuple[int, float]] = field(default_factory=dict)
-    """Of processes on other hosts, by epoch: the last beat seen, and when by this process's clock."""
+    _heard: dict[int, tuple[int, float, float]] = field(default_factory=dict)
+    """Of processes on other hosts, by epoch: the last beat seen, the seconds without one, and when it was looked."""
 
     def living(self, connection: Connection) -> set[int]:
         """The epochs of the run's processes that are not known to be dead; the leases of those that are end here."""
@@ -58,14 +58,21 @@ class Lease:
         if row["epoch"] == self.epoch:
             return True
         host, pid, started = row["owner"].split("/")
-        if host == socket.gethostname():
+        if host == _host():
             return bool(_started(int(pid)) == started)
         now = _clock()
-        beats, since = self._heard.get(row["epoch"], (-1, now))
-        if row["beats"] != beats:
-            self._heard[row["epoch"]] = (row["beats"], now)
-            return True
-        return now - since < _SILENT_SECONDS
+        beats, silent, looked = self._heard.get(row["epoch"], (-1, 0.0, now))
+        # Between two looks that lie far apart the store itself may have been away, and nobody could be heard.
+        silent = silent + min(now - looked, _RENEW_SECONDS) if row["beats"] == beats else 0.0
+        self._heard[row["epoch"]] = (row["beats"], silent, now)
+        return silent < _SILENT_SECONDS
+
+    def keep(self, connection: Connection) -> None:
+        """Renew it. One that others thought dead comes back: what they have not taken up is its own still."""
+        mine = update(LeaseRow).where(LeaseRow.epoch == self.epoch)
+        beaten = connection.execute(mine.values(beats=LeaseRow.beats + 1, renewed=datetime.now(UTC)))
+        if not beaten.rowcount:
+            insert_one(connection, LeaseRow, epoch=self.epoch, **_values(self.run_id))
 
 
 @asynccontextmanager
@@ -87,14 +94,7 @@ async def leased(store: Store, run_id: int) -> AsyncIterator[Lease]:
 async def _keep(store: Store, lease: Lease) -> None:
     while True:
         await asyncio.sleep(_RENEW_SECONDS)
-        await store.write(lambda connection: _beat(connection, lease))
-
-
-def _beat(connection: Connection, lease: Lease) -> None:
-    mine = update(LeaseRow).where(LeaseRow.epoch == lease.epoch)
-    beaten = connection.execute(mine.values(beats=LeaseRow.beats + 1, renewed=datetime.now(UTC)))
-    if not beaten.rowcount:  # It was thought dead. What has not been taken up meanwhile is its own still.
-        insert_one(connection, LeaseRow, epoch=lease.epoch, **_values(lease.run_id))
+        await store.write(lease.keep)
 
 
 def _values(run_id: int) -> dict[str, object]:
@@ -102,8 +102,18 @@ def _values(run_id: int) -> dict[str, object]:
     return {"run_id": run_id, "owner": _me(), "beats": 0, "started": now, "renewed": now}
 
 
+def _host() -> str:
+    """With what its processes are counted in: machines and containers that are named alike are several."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
+        counted = Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        return socket.gethostname()
+    return f"{socket.gethostname()}~{boot}~{counted}"
+
+
 def _me() -> str:
-    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}"
+    return f"{_host()}/{os.getpid()}/{_started(os.getpid())}"
 
 
 def _started(pid: int) -> str:

@@ -171,6 +171,19 @@ async def count_levels(store: Store, run: str, levels: Collection[str], version:
     return int(row["many"])
 
 
+async def count_unread(store: Store, run: str, version: int) -> int:
+    """How many of a run's finished trajectories that version has not read."""
+    query = (
+        select(func.count().label("many"))
+        .select_from(TrajectoryRow)
+        .join(RunRow, RunRow.id == TrajectoryRow.run_id)
+        .where(RunRow.name == run, TrajectoryRow.stop.is_not(None), TrajectoryRow.stop != "failed")
+        .where(TrajectoryRow.assessed.is_(None) | (TrajectoryRow.assessed != version))
+    )
+    (row,) = await store.read(query)
+    return int(row["many"])
+
+
 async def kept_ids(store: Store, steps: Sequence[Step], run: str | None = None) -> list[int]:
     """The trajectories that every step keeps, in the order of their ids."""
     query = await _finished(store, run)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, bindparam, delete, func, select, update
 
 from environments.faults import UsageError
 from environments.types import (
@@ -53,30 +53,26 @@ _OBSERVE = update(TurnRow).where(_PLACE)
 _OF = TrajectoryRow.id == bindparam("of")
 # A server's other transactions wait until this one is over, so that what was read stays true while it writes.
 _EPOCH = select(TrajectoryRow.epoch).where(_OF).with_for_update(key_share=True)
-_CLAIMABLE = (
-    select(TrajectoryRow.id, TrajectoryRow.stop, TrajectoryRow.epoch)
-    .where(
-        TrajectoryRow.run_id == bindparam("run_id"),
-        TrajectoryRow.task_row == bindparam("task_row"),
-        TrajectoryRow.teacher == bindparam("teacher"),
-        TrajectoryRow.attempt == bindparam("attempt"),
-    )
-    .with_for_update(key_share=True)
+_FOUND = select(TrajectoryRow.id, TrajectoryRow.stop, TrajectoryRow.epoch).where(
+    TrajectoryRow.run_id == bindparam("run_id"),
+    TrajectoryRow.task_row == bindparam("task_row"),
+    TrajectoryRow.teacher == bindparam("teacher"),
+    TrajectoryRow.attempt == bindparam("attempt"),
 )
+_CLAIMABLE = _FOUND.with_for_update(key_share=True)
 _OF_ITS_END = ("stop", "note", "ended", "assessed", "level", "errors")
 _BOUGHT = {"tokens_in", "tokens_out", "tokens_cache_read", "tokens_cache_write", "cost"}
+_SUMS = {
+    "turns": _sum(func.count()),
+    "unpriced": _sum(func.count().filter(TurnRow.cost.is_(None))),
+    **{name: _sum(func.coalesce(func.sum(getattr(TurnRow, name)), 0)) for name in _BOUGHT},
+}
 _END = (
     update(TrajectoryRow)
     .where(_OF)
-    .values(
-        stop=bindparam("stops"),
-        note=bindparam("notes"),
-        ended=bindparam("ends"),
-        turns=_sum(func.count()),
-        unpriced=_sum(func.count().filter(TurnRow.cost.is_(None))),
-        **{name: _sum(func.coalesce(func.sum(getattr(TurnRow, name)), 0)) for name in _BOUGHT},
-    )
+    .values(stop=bindparam("stops"), note=bindparam("notes"), ended=bindparam("ends"), **_SUMS)
 )
+_ADD_UP = update(TrajectoryRow).where(_OF, TrajectoryRow.stop.is_not(None)).values(**_SUMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +146,11 @@ async def claim(store: Store, lease: Lease, beginning: Beginning) -> Claimed | T
             "run_id": lease.run_id, "task_row": beginning.task_row, "teacher": beginning.work.teacher,
             "attempt": beginning.work.attempt,
         }  # fmt: skip
+        lease.keep(connection)
+        # Without a lock first: who looks at what another is at is not to hold it up, nor to wait for it.
+        taken = _taken(connection, lease, connection.execute(_FOUND, place).first())
+        if taken:
+            return taken
         row = connection.execute(_CLAIMABLE, place).first()
         if row is None:
             _add_prompt(connection, beginning.prompt)
@@ -157,17 +158,24 @@ async def claim(store: Store, lease: Lease, beginning: Beginning) -> Claimed | T
             row = connection.execute(_CLAIMABLE, place).one()
             if new:
                 return Claimed(row.id)
-        if row.stop not in (None, "failed"):
-            return Taken(ended=True)
-        # One that failed is nobody's; so is one that was begun before there were leases of this kind.
-        foreign = row.stop is None and row.epoch not in (None, lease.epoch)
-        if foreign and row.epoch in lease.living(connection):
-            return Taken(ended=False)
+        taken = _taken(connection, lease, row)
+        if taken:
+            return taken
         again = {"isolation": beginning.isolation, "epoch": lease.epoch, **dict.fromkeys(_OF_ITS_END)}
         connection.execute(update(TrajectoryRow).where(TrajectoryRow.id == row.id).values(**again))
         return Claimed(row.id)
 
     return await store.write(job)
+
+
+def _taken(connection: Connection, lease: Lease, row: Row[*tuple[Any, ...]] | None) -> Taken | None:
+    """None for what may be claimed: what is new, what failed, and what a dead process has left."""
+    if row is None or row.stop == "failed":
+        return None
+    if row.stop is not None:
+        return Taken(ended=True)
+    foreign = row.epoch not in (None, lease.epoch)  # None: begun before there were leases of this kind
+    return Taken(ended=False) if foreign and row.epoch in lease.living(connection) else None
 
 
 def _begun(lease: Lease, beginning: Beginning) -> dict[str, Any]:
@@ -216,7 +224,9 @@ class TrajectoryLog:
             if held:
                 settle(connection, held, reply)
             insert_one(connection, TurnRow, abandoned=lost, **values)
-            return lost
+            if lost:  # Whoever took it up may have ended it, and not have known of this one.
+                connection.execute(_ADD_UP, {"of": self._id})
+            return bool(lost)
 
         taken = await self._store.write(job)
         self._is_over(held)
@@ -255,17 +265,24 @@ class TrajectoryLog:
     async def end(self, outcome: Outcome, assessment: Assessment | None = None) -> None:
         """Write how it ended, what it came to, and what is read from it."""
         values = {"of": self._id, "ends": _now(), "stops": outcome.stop, "notes": clean(outcome.note)}
-        held, self._held = self._held, None
+        await self._let_go(sold=outcome.stop != "recording_ended")
 
         def job(connection: Connection) -> None:
             self._require(connection)
-            if held:  # A call that came to neither a reply nor a fault.
-                settle(connection, held, None) if outcome.stop == "recording_ended" else lose(connection, held)
             connection.execute(_END, values)
             if assessment:
                 write_assessments(connection, {self._id: assessment})
 
         await self._store.write(job)
+
+    async def _let_go(self, *, sold: bool) -> None:
+        """What is held for a call that came to neither a reply nor a fault."""
+        held, self._held = self._held, None
+        if held:
+            await self._store.write(
+                lambda connection: lose(connection, held) if sold else settle(connection, held, None)
+            )
+            self._is_over(held)
 
     async def branch(self, turn: Turn, recorded: Turn) -> Turn:
         """The re-run of `recorded` observed something else: `turn` takes its place, and what followed is abandoned."""

@@ -27,6 +27,7 @@ HEAD = "0003"
 """The newest migration; a test holds it equal to Alembic's."""
 
 _BUSY_SECONDS = 30
+_IDLE_SECONDS = 15
 
 
 def store_file(address: str) -> Path | None:
@@ -149,10 +150,19 @@ def _sqlite(url: URL, begin: str) -> Engine:
 
 def _server(url: URL) -> Engine:
     try:
-        return create_engine(url, pool_pre_ping=True)
+        engine = create_engine(url, pool_pre_ping=True)
     except ModuleNotFoundError as error:
         needed = f"a {url.get_backend_name()} store needs {error.name}: pip install 'errata[postgres]'."
         raise UsageError(needed) from error
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: object) -> None:
+        # Whoever is stopped or cut off in the middle of a transaction holds what all others wait for.
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s'")
+        connection.commit()
+
+    return engine
 
 
 def _version(connection: Connection, address: str) -> str | None:
@@ -196,9 +206,15 @@ def explained(address: str) -> Iterator[None]:
     except DBAPIError as error:
         reason = str(error.orig)
         hint = next((hint for sign, hint in _HINTS.items() if sign in reason), "")
-        passing = error.connection_invalidated or any(sign in reason for sign in _PASSING)
+        passing = error.connection_invalidated or _is_away(error) or any(sign in reason for sign in _PASSING)
         kind = StoreBusy if passing else StoreFault
         raise kind(f"cannot use the store {address}: {reason}.{hint}") from error
+
+
+def _is_away(error: DBAPIError) -> bool:
+    """By a server's codes, for its words may be in any language. A connection that could not be made has none."""
+    state = getattr(error.orig, "sqlstate", "none of a server's")
+    return isinstance(error, OperationalError) and (state or "08")[:2] in ("08", "40", "53", "57")
 
 
 _PASSING = ("database is locked", "database table is locked", "deadlock detected", "could not serialize")

@@ -12,7 +12,7 @@ from sqlalchemy import Executable, Result, Row, RowMapping
 
 from environments.faults import StoreFault
 from store.opening import Engines, explained
-from store.writer import Job, T, Writer
+from store.writer import Job, T, Writer, patiently
 
 LEAST_ROOM = 64 * 2**20
 """Bytes: enough for the replies under way, and for SQLite to fold its log into the file."""
@@ -44,11 +44,11 @@ class Store:
 
     async def read(self, query: Executable) -> Sequence[RowMapping]:
         """The rows, by their columns' names."""
-        return await asyncio.to_thread(self._read, query, lambda result: result.mappings().all())
+        return await patiently(lambda: asyncio.to_thread(self._read, query, lambda result: result.mappings().all()))
 
     async def read_plain(self, query: Executable) -> Sequence[Row[*tuple[Any, ...]]]:
         """The rows as tuples, for very many of them."""
-        return await asyncio.to_thread(self._read, query, lambda result: result.all())
+        return await patiently(lambda: asyncio.to_thread(self._read, query, lambda result: result.all()))
 
     def _read(self, query: Executable, fetched: Callable[[Result[*tuple[Any, ...]]], T]) -> T:
         with explained(self.address), self._engines.reader.connect() as connection:

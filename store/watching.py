@@ -247,7 +247,7 @@ async def run_named(store: Store, name: str) -> tuple[int, str]:
 
 def _worker(lease: RowMapping, under_way: int) -> Worker:
     host, pid, _ = lease["owner"].split("/")
-    return Worker(host, int(pid), lease["started"], lease["renewed"], under_way)
+    return Worker(host.partition("~")[0], int(pid), lease["started"], lease["renewed"], under_way)
 
 
 def _parts(ids: Iterable[int]) -> Iterator[list[int]]:

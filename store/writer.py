@@ -11,7 +11,8 @@ for each statement, costs several times as much as the statements.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -107,25 +108,31 @@ class Writer:
         """Commit the batch, again and again while another process holds the store or a server is away."""
         if self._broken:
             raise self._broken
-        waited = 0.0
-        while True:
-            try:
-                with explained(self._address):
-                    await asyncio.get_running_loop().run_in_executor(self._thread, _apply, self._engine, batch)
-            except StoreBusy:
-                if waited >= _LONGEST_WAIT:
-                    raise
-                await asyncio.sleep(_PAUSE)
-                waited += _PAUSE
-            else:
-                return
+
+        async def commit() -> None:
+            with explained(self._address):
+                await asyncio.get_running_loop().run_in_executor(self._thread, _apply, self._engine, batch)
+
+        await patiently(commit)
+
+
+async def patiently(work: Callable[[], Awaitable[T]]) -> T:
+    """Do it again and again while another process holds the store or a server is away."""
+    deadline = time.monotonic() + _LONGEST_WAIT
+    while True:
+        try:
+            return await work()
+        except StoreBusy:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(_PAUSE)
 
 
 def _apply(engine: Engine, batch: list[_Pending]) -> None:
     try:
         with engine.begin() as connection:
             for pending in batch:
-                pending.outcome = pending.job(connection)
+                pending.outcome, pending.error = pending.job(connection), None
     except _IN_DOUBT:
         raise
     except Exception:  # noqa: BLE001 - one of them is bad, and found out below

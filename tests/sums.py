@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from sqlalchemy import delete, select
+
 from environments.types import Assessment, ErrorEvent, Outcome, Prompt, Recovery, Reply, Rules, Run, Task, Usage, Work
 from store.lease import Lease
 from store.log import Beginning, Claimed, TrajectoryLog, add_prompt, add_tasks, claim, ensure_run
+from store.schema import LeaseRow
 from store.store import Store
 
 PROMPT = Prompt("system", "example")
@@ -42,8 +45,12 @@ async def add_trajectory(
     rows = await add_tasks(store, [Task(f"{environment}/{task}", environment, "?", "2")])
     work, lease = Work(f"{environment}/{task}", teacher, attempt), Lease(run_id, epoch)
     beginning = Beginning(work, rows[work.task_id], environment, PROMPT, "none", 7, {})
+    held = await store.read(select(LeaseRow.epoch).where(LeaseRow.epoch == epoch))
     claimed = await claim(store, lease, beginning)
     assert isinstance(claimed, Claimed)
+    if not held:  # It was made as by a process that has ended since.
+        end = delete(LeaseRow).where(LeaseRow.epoch == epoch)
+        await store.write(lambda connection: connection.execute(end))
     log = TrajectoryLog(store, lease, claimed.id)
     for index, one in enumerate(replies):
         await log.reply(index, one)

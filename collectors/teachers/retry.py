@@ -22,7 +22,7 @@ from environments.faults import TeacherFault
 from environments.types import Call, Reply, Request
 
 if TYPE_CHECKING:
-    from collectors.gate import Gate
+    from collectors.gate import Aside, Gate
 
 _CHARACTERS = 4
 """Of a token, as providers guess before they have counted."""
@@ -44,7 +44,7 @@ class RetryPolicy:
 
 
 Log = Callable[[Call], Awaitable[None]]
-Before = Callable[[], Awaitable[None]]
+Before = Callable[["Aside"], Awaitable[None]]
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -60,8 +60,8 @@ async def ask(
 ) -> Reply:
     """The teacher's reply; each attempt is logged before anything follows it. Raises the last `TeacherFault`.
 
-    `before` is awaited once a call may go out, right before it does; what it raises ends the asking, and
-    nothing was sent. So does what a closed gate raises.
+    `before` is awaited once a call may go out, right before it does, with how to step aside if it has to wait; what it
+    raises ends the asking, and nothing was sent. So does what a closed gate raises.
     """
     limits = _Limits(policy, gate)
     retrying = AsyncRetrying(
@@ -77,9 +77,9 @@ async def ask(
 async def _attempt(teacher: Teacher, request: Request, log: Log, gate: Gate | None, before: Before | None) -> Reply:
     sent: tuple[datetime, float] | None = None
     try:
-        async with _passage(gate, request):
+        async with _passage(gate, request) as aside:
             if before is not None:
-                await before()
+                await before(aside)
             sent = datetime.now(UTC), time.perf_counter()
             reply = await teacher.reply(request)
     except TeacherFault as fault:
@@ -90,9 +90,9 @@ async def _attempt(teacher: Teacher, request: Request, log: Log, gate: Gate | No
     return reply
 
 
-def _passage(gate: Gate | None, request: Request) -> AbstractAsyncContextManager[None]:
+def _passage(gate: Gate | None, request: Request) -> AbstractAsyncContextManager[Aside]:
     if gate is None:
-        return nullcontext()
+        return nullcontext(nullcontext)
     return gate.call(sum(len(message.content) for message in request.messages) // _CHARACTERS)
 
 

@@ -195,6 +195,22 @@ def test_a_run_ends_when_enough_have_recovered(teacher: Any, tasks: Path, errata
     assert sum(teacher.sold.values()) == sold
 
 
+def test_what_has_not_been_read_for_errors_is_not_bought_again_to_recover(
+    teacher: Any, tasks: Path, errata: Any, tmp_path: Path
+) -> None:
+    teacher.seconds = 0.0
+    assert errata(*collect(teacher, tasks, "--limit", "2")).returncode == 0
+    with closing(sqlite3.connect(tmp_path / "errata.db")) as connection, connection:
+        connection.execute("UPDATE trajectories SET assessed = assessed - 1")
+    wanted = collect(teacher, tasks, "--until-recovered", "2")
+    refused = errata(*wanted)
+    assert refused.returncode == 2
+    assert "`errata filter --run r` reads them" in refused.stderr
+    assert errata("filter", "--run", "r").returncode == 0
+    assert "that is enough" in errata(*wanted).stderr
+    assert sum(teacher.sold.values()) == 8
+
+
 def test_a_weak_teacher_hands_over_to_a_strong_one(teacher: Any, tasks: Path, errata: Any) -> None:
     teacher.seconds = 0.0
     base = teacher.name.partition("@")[2]

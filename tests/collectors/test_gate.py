@@ -726,7 +726,7 @@ def test_what_stands_before_a_call_is_done_inside_the_gate_for_each_attempt(play
         teacher = Told(fault(retry_after=5), fault("server"), REPLY)
         through, done = gate(3, teacher=teacher), []
 
-        async def before():
+        async def before(aside):
             done.append((now(), through.state.in_flight))
 
         async def log(call):
@@ -740,13 +740,39 @@ def test_what_stands_before_a_call_is_done_inside_the_gate_for_each_attempt(play
     play(story())
 
 
+def test_who_steps_aside_before_a_call_leaves_its_place_to_another(play):
+    async def story():
+        teacher = Told(REPLY, REPLY)
+        through, done = gate(1, teacher=teacher), []
+
+        async def late(aside):
+            with aside():
+                assert through.state.in_flight == 0
+                await asyncio.sleep(5)
+            assert through.state.in_flight == 1
+            done.append(now())
+
+        async def log(call):
+            done.append(call.fault)
+
+        first = asyncio.create_task(ask(teacher, REQUEST, POLICY, log, gate=through, before=late))
+        await asyncio.sleep(1)
+        await ask(teacher, REQUEST, POLICY, log, gate=through)
+        assert done == [None]
+        await first
+        assert done == [None, 5, None]
+        assert through.state.in_flight == 0
+
+    play(story())
+
+
 @pytest.mark.parametrize("error", [Stopped(), ValueError("no budget"), asyncio.CancelledError()])
 def test_what_stands_before_a_call_may_forbid_it(play, error):
     async def story():
         teacher, logged = Told(REPLY), []
         through = gate(1, teacher=teacher)
 
-        async def before():
+        async def before(aside):
             raise error
 
         with pytest.raises(type(error)) as caught:

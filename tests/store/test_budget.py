@@ -10,8 +10,9 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import select
 
+from environments.faults import UsageError
 from environments.types import Call, Most, Outcome, Prompt, Reply, Rules, Run, Task, Usage, Work
-from store.budget import Budget, Caps, calls_are_out, find_budget, set_budget
+from store.budget import Budget, Caps, calls_are_out, find_budget, set_budget, settle
 from store.lease import Lease, leased
 from store.log import Beginning, Claimed, TrajectoryLog, add_prompt, add_tasks, claim, ensure_run
 from store.schema import ReservationRow
@@ -39,8 +40,9 @@ async def begun(store: Store, lease: Lease, number: int = 0) -> TrajectoryLog:
 
 async def capped(store: Store, **caps: object) -> Lease:
     run_id = await ensure_run(store, Run("r", {}), Rules())
-    await set_budget(store, run_id, Caps(**caps))  # type: ignore[arg-type]
-    return Lease(run_id, 1)
+    lease = Lease(run_id, 1)
+    await set_budget(store, lease, Caps(**caps))  # type: ignore[arg-type]
+    return lease
 
 
 async def stands(store: Store, lease: Lease) -> Budget:
@@ -118,7 +120,7 @@ async def test_what_a_run_had_spent_before_it_had_a_budget_counts(store: Store) 
 
 async def test_a_cap_can_be_raised_and_one_that_is_not_given_stays(store: Store) -> None:
     lease = await capped(store, usd=Decimal(1), tokens=1000)
-    await set_budget(store, lease.run_id, Caps(usd=Decimal(2)))
+    await set_budget(store, lease, Caps(usd=Decimal(2)))
     budget = await stands(store, lease)
     assert (budget.cap_usd, budget.cap_tokens) == (2, 1000)
 
@@ -178,3 +180,27 @@ async def test_however_calls_interleave_the_cap_holds_at_every_commit(address: s
         rows = await here.read(select(ReservationRow.usd))
         assert (await stands(here, lease)).reserved_usd == sum((row["usd"] for row in rows), Decimal(0))
     assert over == []
+
+
+async def test_a_run_that_others_are_at_without_a_budget_is_given_none(address: str) -> None:
+    async with open_store(address, create=True) as here, open_store(address) as there:
+        run_id = await ensure_run(here, Run("r", {}), Rules())
+        async with leased(here, run_id), leased(there, run_id) as other:
+            with pytest.raises(UsageError, match="without a budget"):
+                await set_budget(there, other, Caps(usd=Decimal(2)))
+        async with leased(there, run_id) as other:
+            await set_budget(there, other, Caps(usd=Decimal(2)))
+            async with leased(here, run_id) as one:
+                await set_budget(here, one, Caps(usd=Decimal(3)))
+
+
+async def test_what_was_settled_is_not_settled_again(store: Store) -> None:
+    lease = await capped(store, usd=Decimal(1))
+    log = await begun(store, lease)
+    await log.reserve(0, WORST)
+    held = log._held
+    assert held is not None
+    for _ in range(2):
+        await store.write(lambda connection: settle(connection, held, REPLY))
+    budget = await stands(store, lease)
+    assert (budget.settled_usd, budget.reserved_usd) == (Decimal("0.25"), 0)

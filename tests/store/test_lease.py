@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from environments.types import Outcome, Prompt, Reply, Rules, Run, Task, Usage, Work
 from store import lease as leases
 from store.lease import Lease, LeaseLost, leased
 from store.load import load_partial
 from store.log import Beginning, Claimed, Taken, TrajectoryLog, add_prompt, add_tasks, claim, ensure_run
-from store.schema import LeaseRow, TurnRow
+from store.schema import LeaseRow, TrajectoryRow, TurnRow
 from store.store import Store, open_store
 
 TASK = Task("math/1", "math", "What is 1+1?", "2")
@@ -83,7 +83,7 @@ async def test_a_dead_processs_work_is_taken_up_at_once(store: Store, pid: int) 
     run_id = await run_of(store)
     async with leased(store, run_id) as dead, leased(store, run_id) as living:
         await mine(store, dead)
-        await pretend(store, dead, f"{os.uname().nodename}/{pid}/1")
+        await pretend(store, dead, f"{leases._host()}/{pid}/1")
         assert isinstance(await claimed(store, living), Claimed)
         assert [row["epoch"] for row in await store.read(select(LeaseRow.epoch))] == [living.epoch]
 
@@ -97,22 +97,47 @@ async def test_a_silent_host_is_believed_dead_after_a_minute_of_ones_own_time(
     async with leased(store, run_id) as far, leased(store, run_id) as near:
         await mine(store, far)
         await pretend(store, far, "elsewhere/1/1")
-        assert await claimed(store, near) == Taken(ended=False)
-        now += 59
-        assert await claimed(store, near) == Taken(ended=False)
+
+        async def left_for(seconds: float, each: float) -> list[bool]:
+            nonlocal now
+            seen = []
+            for _ in range(int(seconds / each)):
+                now += each
+                seen.append(await claimed(store, near) == Taken(ended=False))
+            return seen
+
+        assert all(await left_for(58, 2))
         beat = update(LeaseRow).where(LeaseRow.epoch == far.epoch).values(beats=7)
         await store.write(lambda connection: connection.execute(beat))
-        now += 59
+        assert all(await left_for(58, 2))
+        assert not all(await left_for(6, 2))
+
+
+async def test_while_the_store_was_away_nobody_has_died(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(leases, "_clock", lambda: now)
+    run_id = await run_of(store)
+    async with leased(store, run_id) as far, leased(store, run_id) as near:
+        await mine(store, far)
+        await pretend(store, far, "elsewhere/1/1")
         assert await claimed(store, near) == Taken(ended=False)
-        now += 61
-        assert isinstance(await claimed(store, near), Claimed)
+        now += 3600
+        assert await claimed(store, near) == Taken(ended=False)
+
+
+async def test_a_host_that_is_only_named_alike_is_another(store: Store) -> None:
+    run_id = await run_of(store)
+    async with leased(store, run_id) as far, leased(store, run_id) as near:
+        await mine(store, far)
+        await pretend(store, far, f"{os.uname().nodename}~0000~1/{2**22 + 1}/1")
+        assert await claimed(store, near) == Taken(ended=False)
 
 
 async def test_one_that_was_thought_dead_writes_nothing_more_but_keeps_what_it_has_bought(store: Store) -> None:
     run_id = await run_of(store)
     async with leased(store, run_id) as slept, leased(store, run_id) as other:
         log = await mine(store, slept)
-        await pretend(store, slept, f"{os.uname().nodename}/1/none")
+        await pretend(store, slept, f"{leases._host()}/1/none")
         taken = await mine(store, other)
         with pytest.raises(LeaseLost):
             await log.reply(0, REPLY)
@@ -131,7 +156,7 @@ async def test_a_lease_is_renewed_and_one_that_was_ended_by_others_comes_back(
     monkeypatch.setattr(leases, "_RENEW_SECONDS", 0.02)
     run_id = await run_of(store)
     async with leased(store, run_id) as lease:
-        await pretend(store, lease, f"{os.uname().nodename}/1/none")
+        await pretend(store, lease, f"{leases._host()}/1/none")
         other = Lease(run_id, 99)
         assert await store.write(other.living) == set()
         for _ in range(200):
@@ -150,3 +175,26 @@ async def test_an_epoch_is_never_given_twice(store: Store) -> None:
         async with leased(store, run_id) as lease:
             epochs.append(lease.epoch)
     assert epochs == sorted(set(epochs))
+
+
+async def test_a_reply_that_comes_after_its_trajectory_was_ended_by_another_is_in_its_sums(store: Store) -> None:
+    run_id = await run_of(store)
+    async with leased(store, run_id) as slept, leased(store, run_id) as other:
+        log = await mine(store, slept)
+        await pretend(store, slept, f"{leases._host()}/1/none")
+        taken = await mine(store, other)
+        await taken.reply(0, REPLY)
+        await taken.end(Outcome("max_turns"))
+        with pytest.raises(LeaseLost):
+            await log.reply(0, REPLY)
+        (row,) = await store.read(select(TrajectoryRow.turns, TrajectoryRow.tokens_in))
+        assert tuple(row.values()) == (2, 2)
+
+
+async def test_one_that_was_thought_dead_is_seen_to_live_when_it_claims_something(store: Store) -> None:
+    run_id = await run_of(store)
+    async with leased(store, run_id) as slept, leased(store, run_id) as other:
+        end = delete(LeaseRow).where(LeaseRow.epoch == slept.epoch)
+        await store.write(lambda connection: connection.execute(end))
+        await mine(store, slept)
+        assert await claimed(store, other) == Taken(ended=False)
