@@ -93,8 +93,10 @@ class Collection:
             self._require_bounds(price=self.caps.usd is not None)
         run_id = await ensure_run(self.store, Run(self.name, self.config.saved()), rules)
         self.gates = {one.name: self._gate(one, concurrency) for one in self._members()}
-        async with leased(self.store, run_id) as lease:
-            await self._take_budget(lease)
+        caps = self.caps
+        given = (lambda connection, lease: set_budget(connection, lease, caps)) if caps else None
+        async with leased(self.store, run_id, given) as lease:
+            await self._find_budget(lease)
             workshop = Workshop(
                 self.name, self.store, lease, self.environment, self.kernels, rules, self.config.seed,
                 self.provenance, self.retries, self.on_divergence, self.gates,
@@ -112,10 +114,8 @@ class Collection:
         """Those of pairs singly."""
         return [one for teacher in self.teachers for one in members(teacher)]
 
-    async def _take_budget(self, lease: Lease) -> None:
-        """The run's budget, with the caps that this start gives it. Raises `UsageError` where it could not be kept."""
-        if self.caps:
-            await set_budget(self.store, lease, self.caps)
+    async def _find_budget(self, lease: Lease) -> None:
+        """Raises `UsageError` where it could not be kept."""
         budget = await find_budget(self.store, lease.run_id)
         if budget:
             self._require_bounds(price=budget.cap_usd is not None)

@@ -17,12 +17,9 @@ from environments.faults import UsageError
 from environments.types import Most, Reply
 from store.columns import Dollars
 from store.inserts import insert_new, insert_one
-from store.lease import Lease
+from store.lease import NOBODY, Lease
 from store.schema import BudgetRow, ReservationRow, RunRow, TrajectoryRow, TurnRow
 from store.store import Store
-
-LOST = 0
-"""In place of an epoch: the call's reply was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +42,21 @@ class Caps:
     tokens: int | None = None
 
 
-async def set_budget(store: Store, lease: Lease, caps: Caps) -> None:
+def set_budget(connection: Connection, lease: Lease, caps: Caps) -> None:
     """Give the run a budget, or its budget another cap; None leaves a cap as it is.
 
-    What the run had spent before it had a budget counts. Raises `UsageError` where other processes are at a run that
-    has none: they would go on without.
+    Done in the transaction that begins the lease, so that whoever is at the run then has the budget or never had one.
+    What was spent before there was a budget counts. Raises `UsageError` where others are at the run without one.
     """
-
-    def job(connection: Connection) -> None:
-        # Whoever begins to work on the run waits for this, and then finds the budget.
-        connection.execute(select(RunRow.id).where(RunRow.id == lease.run_id).with_for_update())
-        if connection.execute(select(BudgetRow.run_id).where(BudgetRow.run_id == lease.run_id)).first() is None:
-            if lease.living(connection) - {lease.epoch}:
-                raise UsageError(
-                    "other processes are at this run without a budget: stop them, and start them again with it."
-                )
-            insert_new(connection, BudgetRow, [{"run_id": lease.run_id, **_spent(connection, lease.run_id)}])
-        given = {name: cap for name, cap in (("cap_usd", caps.usd), ("cap_tokens", caps.tokens)) if cap is not None}
-        connection.execute(update(BudgetRow).where(BudgetRow.run_id == lease.run_id).values(**given))
-
-    await store.write(job)
+    connection.execute(select(RunRow.id).where(RunRow.id == lease.run_id).with_for_update())
+    if connection.execute(select(BudgetRow.run_id).where(BudgetRow.run_id == lease.run_id)).first() is None:
+        if lease.living(connection) - {lease.epoch}:
+            raise UsageError(
+                "other processes are at this run without a budget: stop them, and start them again with it."
+            )
+        insert_new(connection, BudgetRow, [{"run_id": lease.run_id, **_spent(connection, lease.run_id)}])
+    given = {name: cap for name, cap in (("cap_usd", caps.usd), ("cap_tokens", caps.tokens)) if cap is not None}
+    connection.execute(update(BudgetRow).where(BudgetRow.run_id == lease.run_id).values(**given))
 
 
 async def find_budget(store: Store, run_id: int) -> Budget | None:
@@ -174,4 +166,4 @@ def settle(connection: Connection, held: Reservation, reply: Reply | None) -> No
 
 def lose(connection: Connection, held: Reservation) -> None:
     """Nobody will ever know what the call came to: it stays held, as no living process's."""
-    connection.execute(update(ReservationRow).where(ReservationRow.id == held.id).values(epoch=LOST))
+    connection.execute(update(ReservationRow).where(ReservationRow.id == held.id).values(epoch=NOBODY))

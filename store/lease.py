@@ -12,7 +12,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,6 +24,9 @@ from environments.faults import ErrataError
 from store.inserts import insert_one
 from store.schema import LeaseRow
 from store.store import Store
+
+NOBODY = 0
+"""No lease's epoch."""
 
 _RENEW_SECONDS = 15.0
 _SILENT_SECONDS = 60.0
@@ -76,9 +79,18 @@ class Lease:
 
 
 @asynccontextmanager
-async def leased(store: Store, run_id: int) -> AsyncIterator[Lease]:
-    """A lease on the run for as long as the block lasts."""
-    lease = Lease(run_id, await store.write(lambda connection: insert_one(connection, LeaseRow, **_values(run_id))))
+async def leased(
+    store: Store, run_id: int, first: Callable[[Connection, Lease], None] | None = None
+) -> AsyncIterator[Lease]:
+    """A lease on the run for as long as the block lasts. `first` is done in the transaction that begins it."""
+    lease = Lease(run_id, NOBODY)
+
+    def take(connection: Connection) -> int:
+        if first:
+            first(connection, lease)
+        return insert_one(connection, LeaseRow, **_values(run_id))
+
+    lease.epoch = await store.write(take)
     keeper = asyncio.create_task(_keep(store, lease), name="lease")
     try:
         yield lease

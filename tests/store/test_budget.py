@@ -2,13 +2,13 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from environments.faults import UsageError
 from environments.types import Call, Most, Outcome, Prompt, Reply, Rules, Run, Task, Usage, Work
@@ -41,7 +41,7 @@ async def begun(store: Store, lease: Lease, number: int = 0) -> TrajectoryLog:
 async def capped(store: Store, **caps: object) -> Lease:
     run_id = await ensure_run(store, Run("r", {}), Rules())
     lease = Lease(run_id, 1)
-    await set_budget(store, lease, Caps(**caps))  # type: ignore[arg-type]
+    await store.write(lambda connection: set_budget(connection, lease, Caps(**caps)))  # type: ignore[arg-type]
     return lease
 
 
@@ -120,7 +120,7 @@ async def test_what_a_run_had_spent_before_it_had_a_budget_counts(store: Store) 
 
 async def test_a_cap_can_be_raised_and_one_that_is_not_given_stays(store: Store) -> None:
     lease = await capped(store, usd=Decimal(1), tokens=1000)
-    await set_budget(store, lease, Caps(usd=Decimal(2)))
+    await store.write(lambda connection: set_budget(connection, lease, Caps(usd=Decimal(2))))
     budget = await stands(store, lease)
     assert (budget.cap_usd, budget.cap_tokens) == (2, 1000)
 
@@ -182,16 +182,34 @@ async def test_however_calls_interleave_the_cap_holds_at_every_commit(address: s
     assert over == []
 
 
+def giving(usd: int) -> Callable[[Connection, Lease], None]:
+    return lambda connection, lease: set_budget(connection, lease, Caps(usd=Decimal(usd)))
+
+
 async def test_a_run_that_others_are_at_without_a_budget_is_given_none(address: str) -> None:
     async with open_store(address, create=True) as here, open_store(address) as there:
         run_id = await ensure_run(here, Run("r", {}), Rules())
-        async with leased(here, run_id), leased(there, run_id) as other:
+        async with leased(here, run_id):
             with pytest.raises(UsageError, match="without a budget"):
-                await set_budget(there, other, Caps(usd=Decimal(2)))
-        async with leased(there, run_id) as other:
-            await set_budget(there, other, Caps(usd=Decimal(2)))
-            async with leased(here, run_id) as one:
-                await set_budget(here, one, Caps(usd=Decimal(3)))
+                async with leased(there, run_id, giving(2)):
+                    pass
+        assert await find_budget(here, run_id) is None
+        async with leased(there, run_id, giving(2)), leased(here, run_id, giving(3)) as one:
+            assert (await stands(here, one)).cap_usd == 3
+
+
+async def test_two_may_give_a_run_its_budget_at_once(address: str) -> None:
+    async with open_store(address, create=True) as here, open_store(address) as there:
+        for number in range(10):
+            run_id = await ensure_run(here, Run(f"r{number}", {}), Rules())
+            both = asyncio.Barrier(2)
+
+            async def work(store: Store, run_id: int = run_id, both: asyncio.Barrier = both) -> None:
+                async with leased(store, run_id, giving(2)) as lease:
+                    assert (await stands(store, lease)).cap_usd == 2
+                    await both.wait()
+
+            await asyncio.gather(work(here), work(there))
 
 
 async def test_what_was_settled_is_not_settled_again(store: Store) -> None:

@@ -64,7 +64,7 @@ async def test_what_is_reserved_for_answers_that_will_not_come_is_told(address: 
     async with open_store(address, create=True) as store:
         assert await add_trajectory(store, 1, None, epoch=NOBODY, replies=()) == 1
         run_id, name = await run_named(store, "r")
-        await set_budget(store, Lease(run_id, 1), Caps(usd=Decimal(10)))
+        await store.write(lambda connection: set_budget(connection, Lease(run_id, 1), Caps(usd=Decimal(10))))
         watch = Watch(store, run_id, name, VERSION)
         async with leased(store, run_id) as lease:
             open_one, lost_one = [await add_trajectory(store, n, None, epoch=lease.epoch, replies=()) for n in (2, 3)]
