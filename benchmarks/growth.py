@@ -13,12 +13,13 @@ import argparse
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,7 @@ LONGEST = 300.0
 FAREWELL = 10.0
 NEVER = 10_000.0
 
+READING = "collect, its source read anew: to the first request"
 STARTUP, RESUME = "collect: to the first request", "collect: to the next turn of one begun"
 ELSEWHERE = "collect, another run of 8 tasks: to the first request"
 AIMS = {STARTUP: 2.0, ELSEWHERE: 2.0, "runs": 1.0, "stats": 1.0}
@@ -96,13 +98,21 @@ def measure(store: Stored, times: int) -> dict[str, float]:
     """Of several runs the middle one, so that none is cold."""
     found: dict[str, float] = {}
     measures: list[Callable[[], dict[str, float]]] = [
-        partial(going_on, store), partial(beginning, store), partial(showing, store, "runs"),
+        partial(reading, store), partial(going_on, store), partial(beginning, store), partial(showing, store, "runs"),
         partial(showing, store, "stats"),
     ]  # fmt: skip
     for measured in measures:
         told = [measured() for _ in range(times)]
         found |= {name: median(one[name] for one in told) for name in told[0]}
     return found
+
+
+def reading(store: Stored) -> dict[str, float]:
+    """A start that has no list of the run's tasks to go by, as after a change of the source; it leaves one."""
+    with closing(sqlite3.connect(store.folder / "errata.db")) as connection, connection:
+        connection.execute("DELETE FROM task_lists")
+    with collecting(store.command) as collector:
+        return {READING: collector.until(lambda one: True).at - collector.began}
 
 
 def going_on(store: Stored) -> dict[str, float]:

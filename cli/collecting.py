@@ -6,7 +6,10 @@ Ctrl-C once lets the replies that are already being paid for arrive and be commi
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
+import hashlib
+import json
 import re
 import signal
 import subprocess
@@ -46,6 +49,7 @@ from store.opening import store_file
 from store.recordings import read_recordings
 from store.searches import StoredReplies
 from store.store import Store, open_store
+from store.tasklist import OpenTasks, open_tasks
 
 if TYPE_CHECKING:
     from cli.estimate import Estimate
@@ -53,6 +57,8 @@ if TYPE_CHECKING:
 _LONGEST_NAME = 200
 _WATCH_SECONDS = 1.0
 _GOAL_SECONDS = 5.0
+_MANY_TASKS = 5_000
+"""From so many on the list of a run's tasks is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +195,10 @@ class Ended:
 async def carry_out(plan: Plan) -> Ended:
     """Collect until all is done, or enough, or the budget is used up, or until it is stopped."""
     environment = make_environment(plan.config.env)
+    mark = _list_mark(plan, environment)
+    known = await _known_tasks(plan, mark) if mark else None
     with _uncollected():
-        tasks = _tasks(plan, environment)
+        tasks = known.tasks if known else _tasks(plan, environment)
     needed = environment.ready(tasks)
     async with AsyncExitStack() as stack:
         teachers = await _teachers(plan, stack)
@@ -208,6 +216,8 @@ async def carry_out(plan: Plan) -> Ended:
             tasks=tasks[: plan.pilot] if plan.estimate else tasks, teachers=teachers, kernels=kernels,
             observer=Observers(progress, log), assess=assess, retries=plan.retries,
             on_divergence=plan.on_divergence, enough=_goal(plan, store), caps=plan.caps, provenance=provenance,
+            list_mark=mark if known is None and len(tasks) >= _MANY_TASKS else None,
+            tasks_done=known.done if known else 0,
         )  # fmt: skip
         ended = Ended(plan.run, progress.tally)
         if plan.pilot or not plan.estimate:
@@ -298,6 +308,36 @@ def _log_place(plan: Plan) -> Path:
     return file.with_suffix(".logs") / f"{_plain(plan.run)}.jsonl"
 
 
+def _list_mark(plan: Plan, environment: Environment) -> str | None:
+    """What the list of a run's tasks rests on: the source as it is, and the code that reads it.
+
+    None where that cannot be told of a file and a version, and where tasks that are done decide about others.
+    """
+    config, revision = plan.config, _revision()
+    file = Path(config.data).expanduser() if config.data else None
+    ours = type(environment).__module__.startswith("environments.") and not (revision or "").endswith("dirty")
+    if file is None or not file.is_file() or not ours or config.escalate or plan.estimate or plan.only is not None:
+        return None
+    told = file.stat()
+    source = [str(file.resolve()), told.st_size, told.st_mtime_ns, plan.limit, config.shuffle, config.seed, config.env]
+    return hashlib.sha256(json.dumps([*source, version("errata"), revision]).encode()).hexdigest()
+
+
+async def _known_tasks(plan: Plan, mark: str) -> OpenTasks | None:
+    """Those that are open, where the store has the list of them; None where the source is to be read."""
+    file = store_file(plan.store)
+    if file is None or not file.exists():
+        return None
+    names = [">".join(map(_shown, names_of(pair))) for pair in plan.config.teachers]
+    work = [(name, attempt) for name in names for attempt in range(plan.config.attempts)]
+    async with open_store(plan.store) as store:
+        return await open_tasks(store, plan.run, mark, work)
+
+
+def _shown(teacher: str) -> str:
+    return TeacherSpec.parse(teacher).name
+
+
 @contextmanager
 def _uncollected() -> Iterator[None]:
     """What is loaded stays to the end: to look through it for garbage, over and over, takes a quarter of the time."""
@@ -374,6 +414,7 @@ def _provenance(plan: Plan) -> dict[str, Json]:
     return {"python": sys.version.split()[0], "platform": sys.platform, **own, **versions}
 
 
+@functools.cache
 def _revision() -> str | None:
     folder = Path(__file__).resolve().parent.parent
     if not (folder / ".git").exists():

@@ -29,6 +29,7 @@ from store.lease import Lease, LeaseLost, leased
 from store.load import finished_work
 from store.log import Taken, add_tasks, ensure_run
 from store.store import Store
+from store.tasklist import keep_list
 
 Enough: TypeAlias = Callable[[Assessment | None], Awaitable[bool]]
 """A rule that says whether the run has what it is for: at the start, and each time that a trajectory has ended."""
@@ -57,7 +58,10 @@ class Collection:
         enough: Enough | None = None,
         caps: Caps | None = None,
         provenance: Mapping[str, Json] | None = None,
+        list_mark: str | None = None,
+        tasks_done: int = 0,
     ) -> None:
+        """`list_mark`: under which the list of the tasks is kept. `tasks_done`: so many more there are, all done."""
         self.name, self.config, self.store = name, config, store
         self.environment, self.tasks, self.teachers = environment, tasks, teachers
         self.kernels, self.observer, self.assess = kernels, observer, assess
@@ -73,7 +77,9 @@ class Collection:
         self.gates: dict[str, Gate] = {}
         """By teacher."""
         self._broken: StoreFault | None = None
-        self._planned = self._finished = 0
+        self._list_mark = list_mark
+        self._rows: Mapping[str, int] = {}
+        self._planned = self._finished = tasks_done * len(teachers) * config.attempts
         self._run_id = 0
         self._has_budget = False
 
@@ -103,6 +109,9 @@ class Collection:
                 Purse(self.store, lease, self._pause) if self._has_budget else None, self.assess, self.observer,
                 self.stopping,
             )  # fmt: skip
+            if self._list_mark:
+                self._rows = await add_tasks(self.store, self.tasks)
+                await keep_list(self.store, run_id, self._list_mark, [self._rows[task.id] for task in self.tasks])
             if self.enough and await self.enough(None):
                 self.ended_by = "enough"
             for teachers in self._stages():
@@ -152,7 +161,7 @@ class Collection:
     async def _items(self, open_work: Sequence[tuple[Task, Teacher, Work]]) -> list[Item]:
         """What is to be done, its tasks in the store: those of finished work are there, and were many."""
         tasks = {task.id: task for task, _, _ in open_work}
-        rows = await add_tasks(self.store, tasks.values())
+        rows = self._rows or await add_tasks(self.store, tasks.values())
         return [Item(task, rows[task.id], teacher, work.attempt) for task, teacher, work in open_work]
 
     def _is_wanted(self, task: Task, teacher: Teacher, finished: Mapping[Work, bool]) -> bool:

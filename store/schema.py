@@ -99,6 +99,15 @@ class TaskRow(Base):
     details: Mapped[dict[str, Any]]
 
 
+class TaskListRow(Base):
+    """The tasks of a run of very many, in order: while their source is as `mark` says, it need not be read again."""
+
+    __tablename__ = "task_lists"
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True, autoincrement=False)
+    mark: Mapped[str] = mapped_column(String(64))
+    tasks: Mapped[Any] = mapped_column(CompressedJson, nullable=False)
+
+
 class PromptRow(Base):
     """The texts before the task, once each, by content."""
 

@@ -87,6 +87,14 @@ def _trajectories() -> None:
 
 def _judged() -> None:
     op.create_table(
+        "task_lists",
+        sa.Column("run_id", _ID, autoincrement=False, nullable=False),
+        sa.Column("mark", sa.String(length=64), nullable=False),
+        sa.Column("tasks", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_task_lists_run_id")),
+        sa.PrimaryKeyConstraint("run_id", name=op.f("pk_task_lists")),
+    )
+    op.create_table(
         "verifications",
         sa.Column("trajectory_id", _ID, autoincrement=False, nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
