@@ -139,7 +139,7 @@ class Collection:
         return [[teacher] for teacher in self.teachers] if self.config.escalate else [self.teachers]
 
     async def _stage(self, workshop: Workshop, teachers: Sequence[Teacher], concurrency: int) -> None:
-        finished = await finished_work(self.store, workshop.lease.run_id)
+        finished = await finished_work(self.store, workshop.lease.run_id, [task.id for task in self.tasks])
         wanted = [one for one in self._work(teachers) if self._is_wanted(one[0], one[1], finished)]
         todo = await self._items([one for one in wanted if one[2] not in finished])
         self._planned += len(wanted)

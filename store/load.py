@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, Executable, RowMapping, and_, select
 
@@ -37,15 +38,28 @@ class Partial:
     """A reply that was committed, and whose code may or may not have run."""
 
 
-async def finished_work(store: Store, run_id: int) -> dict[Work, bool]:
-    """The work that need not be done again, and whether it solved its task. `failed` is not finished."""
+async def finished_work(store: Store, run_id: int, tasks: Collection[str] = ()) -> dict[Work, bool]:
+    """The work that need not be done again, and whether it solved its task. `failed` is not finished.
+
+    `tasks`: the ids of those that are asked about; others may be in it too.
+    """
     done = (TrajectoryRow.run_id == run_id, TrajectoryRow.stop.is_not(None), TrajectoryRow.stop != "failed")
-    place = (TrajectoryRow.task_row, TrajectoryRow.teacher, TrajectoryRow.attempt, TrajectoryRow.stop)
-    rows = await store.read_plain(select(*place).where(*done))
-    # Two reads of an index each: a join would visit every wide row of both tables.
+    place = (TrajectoryRow.teacher, TrajectoryRow.attempt, TrajectoryRow.stop)
+    rows: Sequence[Any]
+    if 0 < len(tasks) <= _PAGE:
+        named = select(TaskRow.task_id, *place).join(TaskRow, TaskRow.id == TrajectoryRow.task_row)
+        rows = await store.read_plain(named.where(TaskRow.task_id.in_(tasks), *done))
+    else:
+        rows = await _all_finished(store, select(TrajectoryRow.task_row, *place).where(*done))
+    return {Work(task_id, teacher, attempt): stop == "solved" for task_id, teacher, attempt, stop in rows}
+
+
+async def _all_finished(store: Store, query: Executable) -> Sequence[Any]:
+    """With the tasks' ids: two reads of an index each, where a join would visit every wide row of both tables."""
+    rows = await store.read_plain(query)
     tasks = await store.read_plain(select(TaskRow.id, TaskRow.task_id)) if rows else ()
     ids = {row: task_id for row, task_id in tasks}  # noqa: C416 - a row is no pair to `dict`
-    return {Work(ids[task], teacher, attempt): stop == "solved" for task, teacher, attempt, stop in rows}
+    return [(ids[row], *place) for row, *place in rows]
 
 
 async def finished_work_of(store: Store, run: str) -> dict[Work, bool]:

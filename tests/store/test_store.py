@@ -240,3 +240,14 @@ async def test_a_task_without_a_reference_is_kept_as_it_is(address: str) -> None
         assert await add_tasks(store, [judged_by_its_state]) == {"house/1": row}
         (held,) = await store.read(select(TaskRow.reference, TaskRow.inputs))
         assert (held["reference"], held["inputs"]) == (None, {"game": None})
+
+
+async def test_what_is_finished_is_the_same_asked_for_by_name_or_not(address: str) -> None:
+    async with open_store(address, create=True) as store:
+        for attempt, stop in enumerate(["failed", "solved", "max_turns"]):
+            lease, trajectory_id = await begin(store, attempt=attempt)
+            await TrajectoryLog(store, lease, trajectory_id).end(Outcome(stop))  # type: ignore[arg-type]
+        all_of_it = await finished_work(store, lease.run_id)
+        assert await finished_work(store, lease.run_id, [TASK.id, "another"]) == all_of_it
+        assert list(all_of_it.values()) == [True, False]
+        assert await finished_work(store, lease.run_id, ["another"]) == {}
