@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cli.collecting import Plan, carry_out
+from cli.collecting import carry_out
+from cli.plan import Plan
 from environments.protocol.compare import normalise
 from environments.protocol.render import SILENT
 from environments.types import Trajectory, Turn

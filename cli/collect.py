@@ -14,7 +14,8 @@ from cli.options import STORE, AsJson, Grouped, Store, print_json, run
 from environments.faults import UsageError
 
 if TYPE_CHECKING:
-    from cli.collecting import Ended, Plan
+    from cli.collecting import Ended
+    from cli.plan import Plan
 
 TASKS, TEACHERS, ROLLOUTS, BOUNDS = "Tasks", "Teachers", "Rollouts", "What it may cost, and when it ends"
 
@@ -198,7 +199,8 @@ def collect(
 
     The same command again goes on where it stopped.
     """
-    from cli.collecting import Plan, carry_out
+    from cli.collecting import carry_out
+    from cli.plan import Plan
 
     flags = {
         "env": env, "teachers": [*(teacher or []), *map(_pair, handover or [])] or None, "data": data, "limit": limit,

@@ -95,7 +95,8 @@ def _installed(console: Console) -> Iterator[str]:
 
 
 async def _collect(address: str, isolation: str, environments: Sequence[str]) -> None:
-    from cli.collecting import Plan, carry_out
+    from cli.collecting import carry_out
+    from cli.plan import Plan
     from collectors.teachers.scripted import DEMO_TAPE, read_tape
 
     recorded = frozenset(task for task, _ in read_tape(DEMO_TAPE))

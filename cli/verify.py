@@ -17,7 +17,7 @@ from environments.faults import UsageError
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from environments.types import Json, Verification
+    from environments.types import Verification
     from store.store import Store as OpenStore
     from store.verifications import Standing
 
@@ -25,7 +25,6 @@ _LINE_SECONDS = 10.0
 _MOST_ROWS = 100
 _WIDTH = 56
 """Characters shown of what was recorded and of what was found."""
-_PACKAGES = ("errata", "ipykernel", "ipython", "numpy", "pandas", "sympy", "math-verify")
 
 
 def register(app: typer.Typer) -> None:
@@ -122,6 +121,7 @@ class _Report:
 
 
 async def _verify(wanted: _Wanted, address: str) -> _Report:
+    from cli.provenance import provenance
     from collectors.verify import Verifying
     from environments.kernels import choose_isolation
     from store.store import open_store
@@ -132,7 +132,7 @@ async def _verify(wanted: _Wanted, address: str) -> _Report:
         asked = await _asked(store, wanted)
         todo = [one.trajectory_id for one in asked if wanted.again or one.verification is None][: wanted.limit]
         with _Progress(len(todo)) as progress:
-            async with Verifying(store, progress, isolation=level, provenance=_provenance()) as verifying:
+            async with Verifying(store, progress, isolation=level, provenance=provenance()) as verifying:
                 interrupted = await _until_stopped(verifying.verify(todo, wanted.concurrency), progress)
         told = {one.trajectory_id for one in asked}
         now = [one for one in await standings(store, run=wanted.run, ids=wanted.ids) if one.trajectory_id in told]
@@ -156,34 +156,24 @@ async def _asked(store: OpenStore, wanted: _Wanted) -> list[Standing]:
 async def _until_stopped(work: Coroutine[Any, Any, None], progress: _Progress) -> bool:
     """Whether Ctrl-C has stopped it. Nothing is paid for here, so what is under way is not waited for."""
     import asyncio
-    import signal
+
+    from cli.stopping import on_stop
 
     task, stopped = asyncio.ensure_future(work), asyncio.Event()
 
-    def on_signal() -> None:
+    def stop() -> None:
         if not stopped.is_set():
             stopped.set()
             task.cancel()
             progress.say("Stopping.")
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal)
-    try:
-        await task
-    except asyncio.CancelledError:
-        if not stopped.is_set():
-            raise
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+    with on_stop(stop):
+        try:
+            await task
+        except asyncio.CancelledError:
+            if not stopped.is_set():
+                raise
     return stopped.is_set()
-
-
-def _provenance() -> dict[str, Json]:
-    from importlib.metadata import version
-
-    return {"python": sys.version.split()[0], "platform": sys.platform, **{name: version(name) for name in _PACKAGES}}
 
 
 class _Progress:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from collectors.attempt import Assess, Item, Observer, Stopped, Workshop, pause
 from collectors.config import RunConfig
@@ -36,6 +36,14 @@ Enough: TypeAlias = Callable[[Assessment | None], Awaitable[bool]]
 
 _LOOK = 2.0
 """Seconds between two looks at what another process is at."""
+
+
+class _Piece(NamedTuple):
+    """Of the work, finished or not."""
+
+    task: Task
+    teacher: Teacher
+    work: Work
 
 
 class Collection:
@@ -140,8 +148,8 @@ class Collection:
 
     async def _stage(self, workshop: Workshop, teachers: Sequence[Teacher], concurrency: int) -> None:
         finished = await finished_work(self.store, workshop.lease.run_id, [task.id for task in self.tasks])
-        wanted = [one for one in self._work(teachers) if self._is_wanted(one[0], one[1], finished)]
-        todo = await self._items([one for one in wanted if one[2] not in finished])
+        wanted = [piece for piece in self._work(teachers) if self._is_wanted(piece, finished)]
+        todo = await self._items([piece for piece in wanted if piece.work not in finished])
         self._planned += len(wanted)
         self._finished += len(wanted) - len(todo)
         self.observer.planned(self._planned, self._finished)
@@ -151,26 +159,26 @@ class Collection:
                 self.observer.waiting(len(todo))
                 await self._look_again()
 
-    def _work(self, teachers: Sequence[Teacher]) -> Iterator[tuple[Task, Teacher, Work]]:
+    def _work(self, teachers: Sequence[Teacher]) -> Iterator[_Piece]:
         """Attempt by attempt, so that every task is tried once before any is tried again."""
         for attempt in range(self.config.attempts):
             for task in self.tasks:
                 for teacher in teachers:
-                    yield task, teacher, Work(task.id, teacher.name, attempt)
+                    yield _Piece(task, teacher, Work(task.id, teacher.name, attempt))
 
-    async def _items(self, open_work: Sequence[tuple[Task, Teacher, Work]]) -> list[Item]:
+    async def _items(self, pieces: Sequence[_Piece]) -> list[Item]:
         """What is to be done, its tasks in the store: those of finished work are there, and were many."""
-        tasks = {task.id: task for task, _, _ in open_work}
+        tasks = {piece.task.id: piece.task for piece in pieces}
         rows = self._rows or await add_tasks(self.store, tasks.values())
-        return [Item(task, rows[task.id], teacher, work.attempt) for task, teacher, work in open_work]
+        return [Item(task, rows[task.id], teacher, work.attempt) for task, teacher, work in pieces]
 
-    def _is_wanted(self, task: Task, teacher: Teacher, finished: Mapping[Work, bool]) -> bool:
+    def _is_wanted(self, piece: _Piece, finished: Mapping[Work, bool]) -> bool:
         """Whether all teachers before this one, if they come before it, have tried the task and failed."""
         if not self.config.escalate:
             return True
-        before = self.teachers[: self.teachers.index(teacher)]
+        before = self.teachers[: self.teachers.index(piece.teacher)]
         tried = [
-            finished.get(Work(task.id, earlier.name, attempt))
+            finished.get(Work(piece.task.id, earlier.name, attempt))
             for earlier in before
             for attempt in range(self.config.attempts)
         ]

@@ -18,8 +18,8 @@ from typing import get_args
 import pytest
 import typer.main
 
-from cli.collecting import Plan
 from cli.main import app
+from cli.plan import Plan
 from collectors.config import RunConfig, read_config
 from collectors.teachers.retry import RetryPolicy
 from collectors.teachers.teacher import provider_names

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from cli import collecting
-from cli.collecting import Ended, Plan, carry_out
+from cli import loading
+from cli.collecting import Ended, carry_out
+from cli.plan import Plan
 
 RIGHT = "<solution>{}</solution>"
 
@@ -19,15 +20,15 @@ RIGHT = "<solution>{}</solution>"
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The sources that were read."""
     read: list[str] = []
-    really = collecting.load_tasks
+    really = loading.load_tasks
 
     def load_tasks(environment: Any, source: Any, **more: Any) -> Any:
         read.append(str(source))
         return really(environment, source, **more)
 
-    monkeypatch.setattr(collecting, "load_tasks", load_tasks)
-    monkeypatch.setattr(collecting, "_MANY_TASKS", 3)
-    monkeypatch.setattr(collecting, "_revision", lambda: "some revision")
+    monkeypatch.setattr(loading, "load_tasks", load_tasks)
+    monkeypatch.setattr(loading, "_MANY_TASKS", 3)
+    monkeypatch.setattr(loading, "revision", lambda: "some revision")
     return read
 
 
@@ -103,7 +104,7 @@ async def test_where_very_many_are_open_the_source_is_read(
 async def test_code_that_is_being_changed_reads_the_source(
     play: Any, loads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collecting, "_revision", lambda: "some revision-dirty")
+    monkeypatch.setattr(loading, "revision", lambda: "some revision-dirty")
     await play()
     await play()
     assert len(loads) == 2
